@@ -1,18 +1,23 @@
 /** Compares a step that runs with its earlier runs, keeps what is known of them, and says in words why it was not cached. */
 
 import { existsSync } from 'node:fs';
-import { type ContentSelector, dropLists, type FileChange } from '../fs/index.ts';
+import { dropLists } from '../fs/index.ts';
 import type { Digest } from '../oci/index.ts';
 import type { StepUsage } from '../progress/index.ts';
-import { keptName, type Miss, type MissTeller } from '../solver/index.ts';
-import { splitWildcards } from '../words/index.ts';
+import { keptName, type Miss, type MissBuild, type MissTeller } from '../solver/index.ts';
 import { runTask } from '../workers/index.ts';
 import { ExplainDb } from './explain-db.ts';
 import { factsOf, type StepFacts } from './facts.ts';
+import { baseOf, named } from './file-names.ts';
 import { placeOf } from './place.ts';
 import { type ChangedStep, differences, distance, howItChanged, type Reason } from './reasons.ts';
+import { type ExpectedTimes, timesText } from './times.ts';
+import { timesToEnd } from './to-end.ts';
 import { usedIn } from './used.ts';
 import { lineOf, mostFiles } from './words.ts';
+
+/** The times of builds with more vertices are not looked at. */
+const mostVertices = 5000;
 
 /** What was found out of a step that runs. */
 interface Found {
@@ -21,8 +26,14 @@ interface Found {
   scope: string | undefined;
 }
 
+interface Expected {
+  tookBefore: (name: string) => number | undefined;
+  of: number;
+  toEnd: ReadonlyMap<Digest, number>;
+}
+
 /** Tells why steps run, out of what is kept of earlier runs. It is loaded with the first step that runs. */
-export class Comparison implements MissTeller {
+export class Comparison implements Omit<MissTeller, 'allCached'> {
   readonly #folder: string;
   readonly #listDb: string;
   #db: ExplainDb | undefined;
@@ -30,6 +41,8 @@ export class Comparison implements MissTeller {
   /** The rows of what was told of steps. */
   readonly #rows = new WeakMap<Miss, number>();
   readonly #told = new WeakMap<Miss, readonly Reason[]>();
+  /** How long the steps of a build took before, and how long it is from each to the end of so many vertices. */
+  readonly #expected = new WeakMap<MissBuild, Expected>();
 
   /** `folder`: where `explain.db` is. `listDb`: the file with the lists of files. */
   constructor(folder: string, listDb: string) {
@@ -45,8 +58,9 @@ export class Comparison implements MissTeller {
       const reasons = await this.#reasons(miss, await found);
       this.#told.set(miss, reasons);
       const line = lineOf(reasons, Date.now());
-      this.#rows.set(miss, this.#open().putTold(miss.build.id, miss.build.what, { step: facts.name, line }));
-      return line;
+      this.#rows.set(miss, this.#open().putTold(miss.build, { step: facts.name, line, facts }));
+      const isNew = reasons.some(({ kind }) => kind === 'never');
+      return isNew ? line : line + timesText(this.#times(miss, await found));
     } catch {
       // A database that cannot be used is no reason to fail a build, and nothing is said rather than something wrong.
       return undefined;
@@ -64,10 +78,10 @@ export class Comparison implements MissTeller {
     }
   }
 
-  recorded(miss: Miss): void {
+  recorded(miss: Miss, took: number): void {
     const keep = async () => {
       const found = await this.#found.get(miss);
-      if (found !== undefined) this.#open().putRun(found.scope, found.facts);
+      if (found !== undefined) this.#open().putRun(found.scope, found.facts, took);
     };
     keep().catch(() => {});
   }
@@ -102,6 +116,22 @@ export class Comparison implements MissTeller {
     return { facts: factsOf(miss, this.#open().salt), scope };
   }
 
+  /** How long the step and all that comes after it will take. The graph of a build may grow while it runs. */
+  #times({ build, vertex }: Miss, { scope, facts }: Found): ExpectedTimes {
+    const size = build.size();
+    if (scope === undefined || size > mostVertices) return { took: 0, toEnd: 0 };
+    let expected = this.#expected.get(build);
+    if (expected?.of !== size) {
+      const tookBefore = expected?.tookBefore ?? this.#open().tookIn(scope);
+      expected = { tookBefore, of: size, toEnd: timesToEnd(build.vertices(), tookBefore) };
+      this.#expected.set(build, expected);
+    }
+    return {
+      took: expected.tookBefore(facts.name) ?? 0,
+      toEnd: expected.toEnd.get(vertex.digest) ?? 0,
+    };
+  }
+
   async #reasons(miss: Miss, found: Found): Promise<Reason[]> {
     if (miss.isIgnored) return [{ kind: 'ignored' }];
     const imports = importReasons(miss);
@@ -127,7 +157,7 @@ export class Comparison implements MissTeller {
     if (runs.length > 0) return runs;
     const there = db.runAt(scope, facts.name);
     if (there === undefined) return [];
-    const steps = new Set([...miss.build.steps()].map((name) => placeOf(name).instruction));
+    const steps = new Set(miss.build.vertices().map(({ name }) => placeOf(name).instruction));
     const [was, is] = [placeOf(there.name), placeOf(facts.name)];
     return steps.has(was.instruction) || verbOf(was.text) !== verbOf(is.text) ? [] : [there];
   }
@@ -158,11 +188,11 @@ export class Comparison implements MissTeller {
       before,
       most: mostFiles,
     });
-    const selectors = miss.inputs[input]?.selectors ?? [];
+    const bases = (miss.inputs[input]?.selectors ?? []).map(baseOf);
     for (const [i, tree] of trees.entries()) {
       const reason = files[i];
       if (reason === undefined || tree === undefined) continue;
-      reason.tree = { ...tree, changes: tree.changes.map((change) => named(change, selectors)) };
+      reason.tree = { ...tree, changes: tree.changes.map((change) => named(change, bases)) };
     }
   }
 
@@ -186,15 +216,6 @@ function importReasons({ foreign, build }: Miss): Reason[] {
     ),
     ...build.failedImports.map((name): Reason => ({ kind: 'import', name, how: 'unread' })),
   ];
-}
-
-/** A path of a list as people know it: `2:lib/a.js` of what the third selection selects. */
-function named(change: FileChange, selectors: readonly ContentSelector[]): FileChange {
-  const [, index = '0', rest = ''] = /^(\d+):(.*)$/s.exec(change.path) ?? [];
-  const { path = '/', wildcard = false } = selectors[Number(index)] ?? {};
-  const base = wildcard ? splitWildcards(path).base : path;
-  const full = `${base}/${rest}`.replace(/\/+/g, '/').replace(/^\/|\/$/g, '');
-  return { ...change, path: full === '' ? '.' : full };
 }
 
 /** `RUN` of `RUN make`. */

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { Digest } from '../oci/index.ts';
 import type { StepUsage } from '../progress/index.ts';
 import type { Miss, MissTeller } from '../solver/index.ts';
+import { noteCached } from './cached-builds.ts';
 import type { Comparison } from './comparison.ts';
 
 export class Explainer implements MissTeller {
@@ -27,8 +28,16 @@ export class Explainer implements MissTeller {
     this.#comparison?.used(miss, usage);
   }
 
-  recorded(miss: Miss): void {
-    this.#comparison?.recorded(miss);
+  recorded(miss: Miss, took: number): void {
+    this.#comparison?.recorded(miss, took);
+  }
+
+  allCached(build: Parameters<MissTeller['allCached']>[0], steps: number): void {
+    try {
+      noteCached(this.#folder, build, steps);
+    } catch {
+      // Nothing is told of it.
+    }
   }
 
   /**

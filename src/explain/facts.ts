@@ -8,6 +8,7 @@ import { MountType, NetMode, ProxyMode, SecurityMode } from '../llb/index.ts';
 import { type Digest, digestOf } from '../oci/index.ts';
 import type { FileAction, Mount, Op } from '../pb/solver/pb/ops_pb.js';
 import { keptName, type Miss } from '../solver/index.ts';
+import { baseOf } from './file-names.ts';
 
 export interface StepFacts {
   /** `[build 2/4] RUN make`, without passwords. */
@@ -36,6 +37,8 @@ export interface InputFacts {
   id: Digest;
   /** Digest of the contents that stood for it. */
   content?: Digest;
+  /** What of it was selected, where that is not all of it. */
+  bases?: string[];
   /** It is an image: its name. */
   image?: string;
   /** The digest that it was found to have. */
@@ -56,12 +59,14 @@ export function factsOf(miss: Miss, salt: string): StepFacts {
     record: id,
     settings: settingsOf(vertex.op),
     variables: variablesOf(vertex.op, salt),
-    inputs: inputs.map(({ vertex: from, id: input, content, found }) => {
+    inputs: inputs.map(({ vertex: from, id: input, content, found, selectors }) => {
       const image = imageOf(from.op);
+      const bases = selectors.map(baseOf);
       return {
         name: keptName(from),
         id: input,
         ...(content === undefined ? {} : { content }),
+        ...(bases.every((base) => base === '/') ? {} : { bases }),
         ...(image === undefined ? {} : { image: image.name }),
         ...(found === undefined && image?.digest === undefined ? {} : { found: found ?? image?.digest }),
       };

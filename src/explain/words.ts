@@ -15,13 +15,17 @@ const mostReasons = 4;
 const maxName = 120;
 const maxLine = 4000;
 
-/** The line for a step. `now`: ms since the epoch. */
+/** The line for a step that was not cached. `now`: ms since the epoch. */
 export function lineOf(reasons: readonly Reason[], now: number): string {
+  return `${explanationStart}${textOf(reasons, now) || 'not found in the cache'}`;
+}
+
+/** The reasons in words; '' for none. */
+export function textOf(reasons: readonly Reason[], now: number): string {
   const told = reasons.slice(0, mostReasons).map((reason) => wordsOf(reason, now));
   const more = reasons.length - told.length;
   if (more > 0) told.push(`and ${more} more`);
-  const line = told.length === 0 ? 'not found in the cache' : told.join('; ');
-  return clip(`${explanationStart}${oneLine(line)}`, maxLine);
+  return clip(oneLine(told.join('; ')), maxLine);
 }
 
 function wordsOf(reason: Reason, now: number): string {

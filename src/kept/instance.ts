@@ -14,6 +14,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { markTop, tryLock, tryLockShared } from '../linux/index.ts';
+import { runTask } from '../workers/index.ts';
 
 /** An instance that this process holds. The kernel drops its lock if the process dies. */
 export class HeldFolder {
@@ -34,7 +35,8 @@ export class HeldFolder {
   async data(options: { mode?: number; fill?: (dir: string) => Promise<void> } = {}): Promise<string> {
     const path = dataOf(this.#instance);
     if (existsSync(path)) return path;
-    const temp = join(this.#instance, `new-${randomUUID()}`);
+    if (putBack(this.#instance)) return path;
+    const temp = this.beside(freshName());
     mkdirSync(temp, { mode: options.mode ?? 0o700 });
     try {
       await options.fill?.(temp);
@@ -46,9 +48,67 @@ export class HeldFolder {
     return path;
   }
 
+  /**
+   * The path of a file or folder of this name beside the folder: facts about it, which go with it. Names that `data`,
+   * `lock`, `new-` and `old-` begin are taken.
+   */
+  beside(name: string): string {
+    return join(this.#instance, name);
+  }
+
+  /**
+   * Puts a new folder in the place of the folder, which must be held exclusively. The new one is filled first: when
+   * that fails, or the process dies, the folder is as it was.
+   */
+  async replace(fill: (dir: string) => Promise<void>): Promise<void> {
+    await tidy(this.#instance);
+    const [data, fresh, old] = [dataOf(this.#instance), this.beside(freshName()), this.beside(oldName())];
+    mkdirSync(fresh, { mode: 0o755 });
+    try {
+      await fill(fresh);
+      if (existsSync(data)) renameSync(data, old);
+      renameSync(fresh, data);
+    } finally {
+      await tidy(this.#instance);
+    }
+  }
+
   release(): void {
     closeSync(this.#fd);
   }
+}
+
+const freshName = () => `new-${randomUUID()}`;
+const oldName = () => `old-${randomUUID()}`;
+
+/** Whether a process has left an instance in the middle of a change. */
+export function isUntidy(instance: string): boolean {
+  return existsSync(instance) && readdirSync(instance).some((name) => /^(?:new|old)-/.test(name));
+}
+
+/** Puts back a folder that was moved away and, as the process died, not replaced. Returns whether the folder is there. */
+function putBack(instance: string): boolean {
+  const data = dataOf(instance);
+  if (existsSync(data)) return true;
+  const old = readdirSync(instance).find((name) => name.startsWith('old-'));
+  if (old === undefined) return false;
+  try {
+    renameSync(join(instance, old), data);
+  } catch (err) {
+    // Another holder has done it.
+    if ((err as NodeJS.ErrnoException).code !== 'ENOENT') throw err;
+  }
+  return existsSync(data);
+}
+
+/**
+ * Removes what a killed process has left in an instance that is held exclusively. A folder that was moved away and not
+ * replaced comes back.
+ */
+export async function tidy(instance: string): Promise<void> {
+  putBack(instance);
+  const left = readdirSync(instance).filter((name) => /^(?:new|old)-/.test(name));
+  if (left.length > 0) await runTask('store.remove', { paths: left.map((name) => join(instance, name)) });
 }
 
 /** The path of an instance's data. */
@@ -92,6 +152,12 @@ export function isHeld(instance: string): boolean {
   } finally {
     closeSync(fd);
   }
+}
+
+/** Whether an instance's folder holds anything. */
+export function isFilled(instance: string): boolean {
+  const data = dataOf(instance);
+  return existsSync(data) && readdirSync(data).length > 0;
 }
 
 /** When the instance was taken last, ms since the epoch; 0 when never. */

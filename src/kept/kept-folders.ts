@@ -23,7 +23,18 @@ import { pause } from '../flow/index.ts';
 import { markTop } from '../linux/index.ts';
 import { digestOf, hex } from '../oci/index.ts';
 import { runTask } from '../workers/index.ts';
-import { dataOf, HeldFolder, instancesOf, isHeld, lastUse, lockInstance, lockOf } from './instance.ts';
+import {
+  dataOf,
+  HeldFolder,
+  instancesOf,
+  isFilled,
+  isHeld,
+  isUntidy,
+  lastUse,
+  lockInstance,
+  lockOf,
+  tidy,
+} from './instance.ts';
 
 /** A folder's key and its owner. Each owner has a folder of its own; one without an owner is everybody's. */
 export interface KeptKey {
@@ -36,6 +47,7 @@ export interface KeptKey {
 interface KeptFolderInfo {
   id: string;
   owner: string | undefined;
+  name: string;
   description: string;
   /** Bytes on disk, without those of files that layers have, too. */
   size: number;
@@ -43,6 +55,16 @@ interface KeptFolderInfo {
   createdAt: number;
   lastUsedAt: number;
   inUse: boolean;
+}
+
+/** A folder that holds something. */
+export interface KeptFound {
+  id: string;
+  name: string;
+  /** The path of its first instance, in which the facts beside the folder are. */
+  instance: string;
+  /** ms since the epoch */
+  lastUsedAt: number;
 }
 
 interface KeptKind {
@@ -114,6 +136,35 @@ export class KeptFolders {
     return data;
   }
 
+  /**
+   * The folders of an owner (undefined: everybody's) whose names match, that hold anything in their first instance; the
+   * one that was used last comes first. Nothing is held or marked as used.
+   */
+  find(owner: string | undefined, matches: (name: string) => boolean): KeptFound[] {
+    return this.all()
+      .filter((each) => each.owner === owner && matches(each.name))
+      .sort((a, b) => b.lastUsedAt - a.lastUsedAt);
+  }
+
+  /** The folders of all owners that hold anything in their first instance, without their sizes. */
+  all(): (KeptFound & { owner: string | undefined })[] {
+    return this.#ids().flatMap((id) => {
+      const about = describe(join(this.#dir, id));
+      const instance = join(this.#dir, id, '0');
+      if (about === undefined || !isFilled(instance)) return [];
+      const { name, owner } = about;
+      return [{ id, name, owner, instance, lastUsedAt: lastUse(instance) }];
+    });
+  }
+
+  /** What `find` says of one folder; undefined when it holds nothing. */
+  look(key: KeptKey): KeptFound | undefined {
+    const id = idOf(key);
+    const instance = join(this.#dir, id, '0');
+    if (!isFilled(instance)) return undefined;
+    return { id, name: key.name ?? key.key, instance, lastUsedAt: lastUse(instance) };
+  }
+
   /** Lists all folders with their sizes on disk. */
   async list(): Promise<KeptFolderInfo[]> {
     const infos: KeptFolderInfo[] = [];
@@ -128,6 +179,7 @@ export class KeptFolders {
       infos.push({
         id,
         owner: about?.owner,
+        name: about?.name ?? id,
         description: this.#kind.describe(about?.name ?? id),
         size,
         createdAt,
@@ -164,6 +216,13 @@ export class KeptFolders {
     const trash = readdirSync(this.#dir).filter((name) => name.startsWith('trash-'));
     if (trash.length > 0)
       await runTask('store.remove', { paths: trash.map((name) => join(this.#dir, name)) });
+    for (const id of this.#ids()) {
+      for (const instance of instancesOf(join(this.#dir, id)).filter(isUntidy)) {
+        const fd = lockInstance(instance, false);
+        if (fd === undefined) continue;
+        await tidy(instance).finally(() => closeSync(fd));
+      }
+    }
     const { keepFor } = this.#kind;
     if (keepFor === undefined) return;
     for (const id of this.#ids()) {

@@ -13,6 +13,10 @@ export interface Kept {
   gitMirrors: KeptFolders;
   /** Servers' answers for URLs (ETag …), so that a file is fetched only if it changed. */
   httpAnswers: KeptFolders;
+  /** What registries last said of images, for builds that ask nobody. */
+  imageAnswers: KeptFolders;
+  /** The commits that git remotes' refs were last at, for the same. */
+  gitAnswers: KeptFolders;
 }
 
 const day = 24 * 3600_000;
@@ -33,6 +37,14 @@ export function keptUnder(root: string): Kept {
     httpAnswers: new KeptFolders(join(root, 'http'), {
       describe: (url) => `last answer of ${url}`,
       keepFor: 30 * day,
+    }),
+    imageAnswers: new KeptFolders(join(root, 'images-seen'), {
+      describe: (image) => `what the registry last said of ${image}`,
+      keepFor: 90 * day,
+    }),
+    gitAnswers: new KeptFolders(join(root, 'refs-seen'), {
+      describe: (ref) => `the commit that was last at ${ref}`,
+      keepFor: 90 * day,
     }),
   };
 }

@@ -13,7 +13,7 @@ import { build } from '../../src/sdk/build.ts';
 import { prune } from '../../src/upkeep/disk-usage.ts';
 import { ControlKit } from '../api/buildkit/control-kit.ts';
 import { Builds } from '../kit/builds.ts';
-import { onStores } from '../kit/stores.ts';
+import { onLocal } from '../kit/stores.ts';
 
 /** What a build is asked for. */
 interface Asked {
@@ -58,10 +58,9 @@ const stepOf = (name: string) => /^\[.*?\] (.*)$/.exec(name)?.[1] ?? name;
 /** By step: what each form of progress has told. */
 function toldIn({ plain, tty, rawjson }: { plain: string; tty: string; rawjson: string }) {
   const names = new Map([...plain.matchAll(/^#(\d+) (\[.*)$/gm)].map(([, n = '', name = '']) => [n, name]));
-  const inPlain = [...plain.matchAll(/^#(\d+) not cached: (.*)$/gm)].map(([, n = '', line]) => [
-    stepOf(names.get(n) ?? ''),
-    line,
-  ]);
+  const inPlain = [...plain.matchAll(/^#(\d+) not cached: (.*?)(?:; took [\d.]+ s before.*)?$/gm)].map(
+    ([, n = '', line]) => [stepOf(names.get(n) ?? ''), line],
+  );
   const inTty = [
     ...tty.matchAll(/^(?:\x1b\[2K)? => (\[.*\S) +[\d.]+s\n(?:\x1b\[2K)? => => not cached: (.*)$/gm),
   ].map(([, name = '', line]) => [stepOf(name), line]);
@@ -76,7 +75,9 @@ function toldIn({ plain, tty, rawjson }: { plain: string; tty: string; rawjson: 
   );
   const inJson = events.flatMap(({ logs = [] }) =>
     logs.flatMap(({ vertex, stream, data }: { vertex: string; stream: number; data: string }) => {
-      const [, line] = /^not cached: (.*)\n$/.exec(Buffer.from(data, 'base64').toString()) ?? [];
+      const [, line] =
+        /^not cached: (.*?)(?:; took [\d.]+ s before.*)?\n$/.exec(Buffer.from(data, 'base64').toString()) ??
+        [];
       return line === undefined ? [] : [[stepOf(byDigest.get(vertex) ?? ''), line, stream]];
     }),
   );
@@ -88,7 +89,7 @@ function toldIn({ plain, tty, rawjson }: { plain: string; tty: string; rawjson: 
   };
 }
 
-onStores('Why a step was not cached', (store) => {
+onLocal('Why a step was not cached', (store) => {
   let kit: ControlKit;
   const builds = new Builds();
 
@@ -138,7 +139,8 @@ onStores('Why a step was not cached', (store) => {
     );
     const lines = status.flatMap(({ logs }) =>
       logs.flatMap(({ vertex, stream, msg }) => {
-        const [, line] = /^not cached: (.*)\n$/.exec(Buffer.from(msg).toString()) ?? [];
+        const [, line] =
+          /^not cached: (.*?)(?:; took [\d.]+ s before.*)?\n$/.exec(Buffer.from(msg).toString()) ?? [];
         if (line === undefined) return [];
         expect(stream).toBe(2n);
         return [[stepOf(names.get(vertex) ?? ''), line] as const];

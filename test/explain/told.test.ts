@@ -17,7 +17,7 @@ import { closePool } from '../../src/workers/pool.ts';
 import { ApiBuilds, shellContext } from '../kit/api-builds.ts';
 import { Builds } from '../kit/builds.ts';
 import { Cli } from '../kit/cli.ts';
-import { onStores } from '../kit/stores.ts';
+import { onLocal } from '../kit/stores.ts';
 
 afterAll(() => closePool());
 
@@ -40,13 +40,20 @@ describe('the command', () => {
     await cli.ok(args);
     cli.files('explained', { a: '2' });
     const { stderr } = await cli.ok(args);
-    expect(lines(stderr).map((line) => line.replace(/^#\d+ /, ''))).toEqual([
+    expect(lines(stderr).map((line) => line.replace(/^#\d+ /, '').replace(/; took .*/, ''))).toEqual([
       'not cached: a file changed: a (contents)',
       'not cached: an earlier step changed: [2/3] COPY a /a',
     ]);
     // A build whose steps are all cached says nothing.
     expect(lines((await cli.ok(args)).stderr)).toEqual([]);
-    const { stdout } = await cli.ok(['explain']);
+    expect((await cli.ok(['explain'])).stdout).toMatch(
+      /^Build \S+ of explained\S* .*\n {2}all of its 2 steps were cached\n$/,
+    );
+    const list = (await cli.ok(['explain', '--list'])).stdout.trim().split('\n');
+    expect(list[1]).toMatch(/ 0 +explained:latest/);
+    expect(list[2]).toMatch(/ 2 +explained:latest/);
+    const [, cached = '', changed = '', id = ''] = list.map((line) => line.split(' ')[0]);
+    const { stdout } = await cli.ok(['explain', changed]);
     expect(stdout.split('\n').slice(1)).toEqual([
       '',
       '[2/3] COPY a /a',
@@ -58,9 +65,9 @@ describe('the command', () => {
       expect.stringMatching(/^ {2}used \d+\.\d\d s of CPU, [\d.]+MiB of memory at most/),
       '',
     ]);
-    const list = (await cli.ok(['explain', '--list'])).stdout.trim().split('\n');
-    expect(list[1]).toMatch(/ 2 +explained:latest$/);
-    const [, , id = ''] = list.map((line) => line.split(' ')[0]);
+    const both = (await cli.ok(['explain', changed, cached])).stdout;
+    expect(both).toMatch(/Second build .*\n {2}all of its 2 steps were cached\n/);
+    expect(both).toContain('ran only in the first build: not cached: a file changed: a (contents)');
     expect((await cli.ok(['explain', id])).stdout).toContain('it was never built here');
     const failed = await cli.run(['explain', 'none']);
     expect([failed.code, failed.stderr]).toEqual([1, expect.stringContaining('there is no build none')]);
@@ -78,7 +85,7 @@ describe('the command', () => {
   });
 });
 
-onStores('POST /build', (store) => {
+onLocal('POST /build', (store) => {
   let api: ApiBuilds;
   beforeAll(async () => {
     api = await ApiBuilds.open(store);
