@@ -5,7 +5,7 @@
  * is walked once, from file descriptor to file descriptor, and the place it led to is mounted, and mounted on, by its
  * descriptor. The runtime has nothing left to look up in such a tree.
  */
-import { chmodSync, existsSync, fstatSync, mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, fstatSync, mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { DrydockError, errnoCode, fail, toDrydockError, withoutPaths } from '../errors/index.ts';
 import { foldersIn } from '../fs/index.ts';
@@ -14,7 +14,6 @@ import {
   cloneMount,
   closeFd,
   inNewMountNamespace,
-  lchownSync,
   lsetxattr,
   MNT_DETACH,
   MOUNT_ATTR_NODEV,
@@ -22,7 +21,6 @@ import {
   MOUNT_ATTR_NOSUID,
   MOUNT_ATTR_RDONLY,
   MS_NODEV,
-  MS_NOEXEC,
   MS_NOSUID,
   mapMount,
   mount,
@@ -33,9 +31,9 @@ import {
   umount,
 } from '../linux/index.ts';
 import { type OciMount, refuseBytes } from './oci-spec.ts';
-import { forgetVolatile, type MappedFolders, mountOverlay } from './overlay-mount.ts';
-import { mapped, type OpenRemap, ownerOf } from './remap.ts';
-import { contextOption } from './selinux.ts';
+import { forgetVolatile } from './overlay-mount.ts';
+import { holdInMemory, mountSysfs, mountTree } from './own-mounts.ts';
+import { type OpenRemap, ownerOf } from './remap.ts';
 
 /** A tree or file to mount. The paths are of folders and files that no step can replace. */
 export type Tree =
@@ -86,6 +84,8 @@ export interface Assembly {
   config: { path: string; spec: { mounts: OciMount[]; root: { path: string } } };
   /** The user namespace of which the container is to be. Undefined: this process's own. */
   remap?: OpenRemap;
+  /** A folder to mount a sysfs on, of a network namespace (its path); undefined: of this process's own. */
+  sysfs?: { at: string; network?: string };
 }
 
 /** The system's own filesystems, which the runtime mounts after everything here. */
@@ -103,7 +103,7 @@ export function assemble(args: Assembly): number {
   try {
     if (args.remap !== undefined) {
       // This process could not make the mount points through mapped mounts, whose users it is none of.
-      const { remap: _, ...unmapped } = args;
+      const { remap: _, sysfs: __, ...unmapped } = args;
       closeFd(inNewMountNamespace(() => new Assembler(unmapped).run()));
       for (const { tree } of [{ tree: args.root }, ...args.mounts]) {
         if (tree.type === 'overlay') forgetVolatile(tree.options);
@@ -139,8 +139,9 @@ class Assembler {
   }
 
   run(): void {
-    const { bundle, hidden = [], label, memory, files, config, remap } = this.#args;
+    const { bundle, hidden = [], label, memory, files, config, remap, sysfs } = this.#args;
     try {
+      if (sysfs !== undefined) mountSysfs(sysfs);
       for (const point of hidden) umount(point, MNT_DETACH);
       if (memory !== undefined) holdInMemory(memory, files, label, remap);
       if (remap === undefined) {
@@ -343,43 +344,4 @@ function visibleRoot({ bundle, root, mounts }: Assembly): string {
   const top = join(at, 'root');
   mkdirSync(top, 0o755);
   return top;
-}
-
-function mountTree(
-  tree: Exclude<Tree, { type: 'path' }>,
-  at: string,
-  label: string | undefined,
-  mapped: MappedFolders | undefined,
-): void {
-  const context = label === undefined ? [] : [contextOption(label)];
-  if (tree.type === 'overlay') {
-    mountOverlay(at, [...tree.options, ...context], mapped);
-    return;
-  }
-  const owner = mapped === undefined ? [] : [`uid=${mapped.owner.uid}`, `gid=${mapped.owner.gid}`];
-  const options = [tree.options, ...context, ...owner].filter((option) => option !== '').join(',');
-  mount('tmpfs', at, 'tmpfs', MS_NOSUID | MS_NODEV, options);
-}
-
-function holdInMemory(
-  memory: string,
-  files: Assembly['files'],
-  label: string | undefined,
-  remap: OpenRemap | undefined,
-): void {
-  mkdirSync(memory, { recursive: true });
-  mount(
-    'tmpfs',
-    memory,
-    'tmpfs',
-    MS_NOSUID | MS_NODEV | MS_NOEXEC,
-    ['mode=0700', ...(label === undefined ? [] : [contextOption(label)])].join(','),
-  );
-  mkdirSync(join(memory, 'runtime'));
-  for (const { path, data, uid, gid, mode } of files) {
-    writeFileSync(path, data, { mode: 0o600 });
-    chmodSync(path, mode);
-    if (remap !== undefined) lchownSync(path, mapped(uid, remap.users), mapped(gid, remap.groups));
-    else if (uid !== 0 || gid !== 0) lchownSync(path, uid, gid);
-  }
 }

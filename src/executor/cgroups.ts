@@ -147,11 +147,12 @@ function read(path: string): string {
   }
 }
 
-/** Waits until the processes of a container are gone, and removes its cgroup. */
-export async function clearGroup(host: CgroupHost, group: string): Promise<void> {
+/** Waits until the processes of a container are gone, and removes its cgroup. Returns whether they are gone. */
+export async function clearGroup(host: CgroupHost, group: string): Promise<boolean> {
   for (let wait = 1; wait < 2000; wait *= 2) {
-    if (removeGroup(host.trees, group)) return;
+    if (removeGroup(host.trees, group)) return true;
     killGroup(host.trees, group);
     await sleep(wait);
   }
+  return false;
 }

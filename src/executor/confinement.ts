@@ -15,10 +15,17 @@ export interface ConfinementOptions {
   /** Gives each step SELinux labels of its own. */
   selinux?: boolean;
   /**
-   * A seccomp profile in docker's format, as a file; `unconfined` for no filter; default: `builtin`, which is Drydock's
-   * own list.
+   * A seccomp profile in docker's format, as a file; `unconfined` for no filter; `strict` for Drydock's own list;
+   * default: `builtin`, which is that list with all sockets for steps of linux/386.
    */
   seccompProfile?: string;
+}
+
+interface ConfinedStep {
+  security: 'sandbox' | 'insecure';
+  capabilities: readonly string[];
+  /** The machine type of its platform (`386`); undefined: this machine's. */
+  machine?: string;
 }
 
 /** What confines one step. */
@@ -34,9 +41,7 @@ export interface Confinement {
  * have, `not-found` and `invalid` for a seccomp profile that cannot be read. The result gives a step its own, by its
  * security mode and capabilities: an insecure step has none of it, as in BuildKit.
  */
-export function confinementFor(
-  options: ConfinementOptions,
-): (step: { security: 'sandbox' | 'insecure'; capabilities: readonly string[] }) => Confinement {
+export function confinementFor(options: ConfinementOptions): (step: ConfinedStep) => Confinement {
   const { apparmorProfile, selinux } = options;
   if (apparmorProfile !== undefined && !hasAppArmor()) {
     throw fail(
@@ -52,20 +57,23 @@ export function confinementFor(
     });
   }
   const filter = seccompOf(options.seccompProfile ?? 'builtin');
-  return ({ security, capabilities }) => {
+  return ({ security, capabilities, machine }) => {
     const labels = selinux === true ? containerLabels(security) : undefined;
     if (security === 'insecure') return { seccomp: undefined, apparmorProfile: undefined, labels };
-    return { seccomp: filter(capabilities), apparmorProfile, labels };
+    return { seccomp: filter(capabilities, machine), apparmorProfile, labels };
   };
 }
 
-/** Finds the filter for a step with some capabilities. */
-function seccompOf(profile: string): (capabilities: readonly string[]) => object | undefined {
+/** Finds the filter for a step with some capabilities, of a machine type. */
+function seccompOf(
+  profile: string,
+): (capabilities: readonly string[], machine: string | undefined) => object | undefined {
   const isSupported = /^Seccomp:/m.test(readText('/proc/self/status'));
   if (profile === 'unconfined') return () => undefined;
-  if (profile === 'builtin') {
-    const own = isSupported ? seccompProfile(process.arch) : undefined;
-    return () => own;
+  if (profile === 'builtin' || profile === 'strict') {
+    const own = (anySocket: boolean) => (isSupported ? seccompProfile(process.arch, anySocket) : undefined);
+    const [usual, of386] = [own(false), profile === 'strict' ? own(false) : own(true)];
+    return (_, machine) => (machine === '386' ? of386 : usual);
   }
   if (!isSupported) {
     throw fail(

@@ -21,16 +21,27 @@ const startsAtOnce = 2 * availableParallelism();
 export function createExecutor(options: ExecutorOptions): Executor & { runtime(): Promise<Runtime> } {
   let host: Host | undefined;
   let isClosed = false;
+  /** So many steps were announced and have not begun. */
+  let expected = 0;
   const networks = options.network ?? createNetwork(join(options.stateDir, 'network'), { mode: 'host' });
   const starts = new Limiter(startsAtOnce);
   const load = async () => {
     const { lookAtHost, runStep } = await import('./run-step.ts');
     if (isClosed) throw canceled();
-    host ??= lookAtHost(options);
+    host ??= lookAtHost(options, () => expected > 0);
     return { host, runStep };
   };
   return {
-    expect: () => networks.expect(),
+    expect(network) {
+      expected++;
+      const over = networks.expect(network);
+      let isOver = false;
+      return () => {
+        over();
+        if (!isOver) expected--;
+        isOver = true;
+      };
+    },
     async run(spec, io, signal) {
       throwIfAborted(signal);
       const loaded = await load();

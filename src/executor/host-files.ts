@@ -1,6 +1,6 @@
 /** Makes the /etc/hosts that a step sees. Pure. */
-import { isIP } from 'node:net';
 import { fail } from '../errors/index.ts';
+import { ipFamily } from '../words/index.ts';
 
 interface ExtraHost {
   host: string;
@@ -22,7 +22,7 @@ export function hostsFile(hostname: string, extra: readonly ExtraHost[], hostAdd
   ];
   for (const { host, ip } of extra) {
     const address = (ip === 'host-gateway' ? hostAddress : ip).replace(/^\[(.*)\]$/, '$1');
-    if (isIP(address) === 0 || !/^[^\s#]+$/.test(host)) {
+    if (ipFamily(address) === 0 || !/^[^\s#]+$/.test(host)) {
       throw fail('invalid', 'exec', `invalid extra host ${JSON.stringify(`${host}:${ip}`)}`, {
         hint: 'Write --add-host NAME:ADDRESS, with an IP address or host-gateway.',
       });

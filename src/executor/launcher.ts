@@ -15,6 +15,15 @@ interface Owner {
   gid: number;
 }
 
+interface LauncherOptions {
+  /** Steps have no pid namespace of their own. */
+  hostPids?: boolean;
+  /** The user and group of this machine who are root in steps, and may therefore open /dev/stdout anew. */
+  owner?: Owner;
+  /** Whether another step will be run soon. */
+  expectsMore?(): boolean;
+}
+
 interface Waiting {
   child: ChildProcess;
   channel: number;
@@ -22,24 +31,22 @@ interface Waiting {
 }
 
 /**
- * Starts the runtimes of an executor. While a step runs, one more process is kept waiting: it has its pid namespace and
- * its pipes, and is told what to run when the next step comes. Starting a process stops this one for some ms, the more the
- * larger it is. A waiting process dies with this one.
+ * Starts the runtimes of an executor. While a step runs and others are to come, one more process is kept waiting: it has
+ * its pid namespace and its pipes, and is told what to run when the next step comes. Starting a process stops this one
+ * for some ms, the more the larger it is. A waiting process dies with this one.
  */
 export class Launcher {
   readonly #hostPids: boolean;
   readonly #owner: Owner | undefined;
+  readonly #expectsMore: () => boolean;
   #spare: Waiting | undefined;
   #running = 0;
   #timer: NodeJS.Timeout | undefined;
 
-  /**
-   * With `hostPids` steps have no pid namespace of their own. `owner`: the user and group of this machine who are root in
-   * steps, and may therefore open /dev/stdout anew.
-   */
-  constructor(hostPids = false, owner?: Owner) {
+  constructor({ hostPids = false, owner, expectsMore = () => true }: LauncherOptions = {}) {
     this.#hostPids = hostPids;
     this.#owner = owner;
+    this.#expectsMore = expectsMore;
   }
 
   /**
@@ -67,9 +74,9 @@ export class Launcher {
     return running;
   }
 
-  /** Has a process wait for the next step, unless one does. */
+  /** Has a process wait for the next step, unless one does or no step is to come. */
   prepare(): void {
-    if (this.#running === 0 || this.#isThere) return;
+    if (this.#running === 0 || this.#isThere || !this.#expectsMore()) return;
     this.close();
     this.#spare = waitFor({}, this.#hostPids, this.#owner);
     this.#spare.child.unref();

@@ -34,6 +34,8 @@ interface SpecInput {
   /** The member `linux.resources`, without the devices. */
   resources: object;
   rlimits: Rlimit[];
+  /** The size of /dev/shm in bytes, for a step that says none; undefined: 64 MiB. */
+  usualShm?: number;
   oomScore: number;
   /** The devices besides the usual ones. */
   devices: OciDevice[];
@@ -42,10 +44,10 @@ interface SpecInput {
   /** Gives the process a terminal. */
   terminal: boolean;
   /**
-   * Shows the /sys that is there. In a user namespace a sysfs can be mounted only in a network namespace that belongs to
-   * the user namespace, which this host's is not.
+   * A folder with a sysfs that is there. In a user namespace one can be mounted only in a network namespace that belongs to
+   * the user namespace. Undefined: the runtime mounts one.
    */
-  hostSys: boolean;
+  sysfs: string | undefined;
   /** Leaves the container among this machine's processes, with the machine's /proc. */
   hostPids: boolean;
   /** The user namespace of the container; undefined: this process's own. */
@@ -174,7 +176,7 @@ export function refuseBytes(text: string): void {
 
 function systemMounts(
   spec: ExecSpec,
-  { hostSys, hostPids }: Pick<SpecInput, 'hostSys' | 'hostPids'>,
+  { sysfs, hostPids, usualShm = defaultShm }: Pick<SpecInput, 'sysfs' | 'hostPids' | 'usualShm'>,
 ): OciMount[] {
   const ro = spec.security === 'insecure' ? 'rw' : 'ro';
   const mount = (destination: string, type: string, source: string, options: string[]) => ({
@@ -192,11 +194,11 @@ function systemMounts(
       ...['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620', 'gid=5'],
     ]),
     mount('/dev/shm', 'tmpfs', 'shm', [
-      ...['nosuid', 'noexec', 'nodev', 'mode=1777', `size=${spec.shmSize || defaultShm}`],
+      ...['nosuid', 'noexec', 'nodev', 'mode=1777', `size=${spec.shmSize || usualShm}`],
     ]),
     mount('/dev/mqueue', 'mqueue', 'mqueue', ['nosuid', 'noexec', 'nodev']),
-    hostSys
-      ? mount('/sys', 'bind', '/sys', ['rbind', 'rprivate', 'nosuid', 'noexec', 'nodev', 'ro'])
+    sysfs !== undefined
+      ? mount('/sys', 'bind', sysfs, ['rbind', 'rprivate', 'nosuid', 'noexec', 'nodev', 'ro'])
       : mount('/sys', 'sysfs', 'sysfs', ['nosuid', 'noexec', 'nodev', ro]),
     mount('/sys/fs/cgroup', 'cgroup', 'cgroup', ['nosuid', 'noexec', 'nodev', 'relatime', ro]),
   ];

@@ -42,6 +42,11 @@ function isRunning(pid: string): boolean {
   return state !== undefined && state !== 'Z' && state !== 'X';
 }
 
+/** Waits until a process that was killed has ended. The first one of a pid namespace ends after all others of it. */
+export async function endOf(pid: number): Promise<void> {
+  for (let round = 0; round < rounds && isRunning(`${pid}`); round++) await sleep(1 + round);
+}
+
 /** Kills the processes of a container, until there are none. `but`: the runtime, which is to tell the exit code. */
 export async function endProcesses(bundle: string, but?: number): Promise<void> {
   const mark = markOf(bundle);

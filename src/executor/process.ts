@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { errnoCode, fail } from '../errors/index.ts';
 import { pipe } from '../linux/index.ts';
-import { endProcesses, endWithFirst, killTree } from './process-sandbox.ts';
+import { endOf, endProcesses, endWithFirst, killTree } from './process-sandbox.ts';
 import { searchPath } from './runtime.ts';
 import { pipes, type Stdio, terminal } from './stdio.ts';
 import type { ExecIo } from './types.ts';
@@ -93,6 +93,7 @@ export function processOf(
   const outputs = stdio.connect(io);
   const isOver = () => child.exitCode !== null || child.signalCode !== null;
   let killed = false;
+  let doomed: number | undefined;
   const exit = new Promise<number>((resolve, reject) => {
     child.once('error', (cause) => {
       const missing = errnoCode(cause) === 'ENOENT';
@@ -111,6 +112,7 @@ export function processOf(
   }
   const ended = exit.then(async (code) => {
     if (hostPids?.bundle !== undefined) await endProcesses(hostPids.bundle);
+    if (doomed !== undefined) await endOf(doomed);
     // All writers are gone with the pid namespace; the bound is for a kernel that lags.
     await Promise.race([outputs, sleep(5000, undefined, { ref: false })]);
     stdio.close();
@@ -124,7 +126,19 @@ export function processOf(
     if (name === 'SIGKILL' && hostPids !== undefined) {
       killed = true;
       killTree(pid);
-    } else if (tryKill(pid, name) && name === 'SIGKILL') killed = true;
+    } else if (name === 'SIGKILL') killed = end(pid);
+    else tryKill(pid, name);
+  };
+  // unshare (util-linux 2.38) has an error message for a child that was killed, which would be in the step's output. So
+  // it ends before its child, and does not wait for the namespace's end, which is waited for here.
+  const end = (pid: number) => {
+    const isRunning = tryKill(pid, 0);
+    if (isRunning) {
+      doomed = pid;
+      child.kill('SIGKILL');
+      tryKill(pid, 'SIGKILL');
+    }
+    return isRunning;
   };
   return {
     ended,
@@ -133,7 +147,7 @@ export function processOf(
     kill() {
       const pid = first();
       if (hostPids !== undefined && pid !== undefined) return killTree(pid);
-      if (pid !== undefined && tryKill(pid, 'SIGKILL')) return;
+      if (pid !== undefined && end(pid)) return;
       if (!isOver()) child.kill('SIGKILL');
     },
     resize(rows, cols) {
@@ -143,7 +157,7 @@ export function processOf(
   };
 }
 
-function tryKill(pid: number, name: NodeJS.Signals): boolean {
+function tryKill(pid: number, name: NodeJS.Signals | 0): boolean {
   try {
     return process.kill(pid, name);
   } catch {

@@ -2,31 +2,30 @@
 import { mkdirSync, rmSync, statfsSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { setImmediate as nextTick, setTimeout as sleep } from 'node:timers/promises';
-import { canceled, fail, throwIfAborted, toDrydockError } from '../errors/index.ts';
-import { openView, specOfMounts, type ViewSpec, withLiveView } from '../fs/index.ts';
+import { setImmediate as nextTick } from 'node:timers/promises';
+import { canceled, throwIfAborted, toDrydockError } from '../errors/index.ts';
+import { openView, specOfMounts } from '../fs/index.ts';
 import { checkOwner, closeFd, inUserNamespace, readText } from '../linux/index.ts';
-import type { Network, StepNetwork } from '../network/index.ts';
+import type { Network } from '../network/index.ts';
 import type { StepUsage } from '../progress/index.ts';
 import { inTurns, runTask } from '../workers/index.ts';
 import type { Assembly } from './assemble.ts';
 import { capabilitiesFor, ownBoundingSet } from './capabilities.ts';
 import { type CgroupHost, clearGroup, detectCgroups } from './cgroups.ts';
-import { type Confinement, type ConfinementOptions, confinementFor } from './confinement.ts';
+import { type ConfinementOptions, confinementFor } from './confinement.ts';
+import { controlOf, whenStarted } from './control.ts';
 import { deviceMounts, deviceNodes } from './device-edits.ts';
 import { insecureDevices, type OciDevice } from './devices.ts';
 import { failureOf, noContainer } from './failure.ts';
 
 import { countedDisk, countingRule } from './io-count.ts';
-import { type JoinTarget, join as joinContainer } from './join.ts';
 import { type Launch, launchCommand } from './launch.ts';
 import { Launcher } from './launcher.ts';
-import { hardLimits, oomScoreFor, pidsFor, rlimitsFor, withUsual } from './limits.ts';
-import { ociSpec, processSpec } from './oci-spec.ts';
+import { hardLimits, oomScoreFor, pidsFor } from './limits.ts';
+import { ociSpec } from './oci-spec.ts';
 import { forgetVolatile } from './overlay-mount.ts';
 import { Owner } from './owner.ts';
 import { hostFileMounts, hostFiles, placeMount, treeOf } from './place-mounts.ts';
-import type { RuntimeProcess } from './process.ts';
 import { hostsName } from './process-sandbox.ts';
 import { checkMapped, ownerOf, type Remap, StepNamespace } from './remap.ts';
 import { chooseRuntime, forTerminal, type Runtime } from './runtime.ts';
@@ -36,7 +35,7 @@ import { StepRecorder } from './step-usage.ts';
 import { planStubs, removeStubs } from './stubs.ts';
 import { trustFor, withVariables } from './trust.ts';
 import { tryRuntime } from './try-runtime.ts';
-import type { ExecControl, ExecEnd, ExecIo, ExecSpec } from './types.ts';
+import type { ExecEnd, ExecIo, ExecSpec } from './types.ts';
 import { lookUpUser } from './users.ts';
 
 export interface ExecutorOptions extends OperatorLimits, ConfinementOptions {
@@ -83,8 +82,11 @@ export interface Host {
   oomScore: number;
 }
 
-/** Finds out what the host has for steps, and sweeps what killed processes left behind. */
-export function lookAtHost(options: ExecutorOptions): Host {
+/**
+ * Finds out what the host has for steps, and sweeps what killed processes left behind. `expectsMore`: whether another
+ * step will be run soon.
+ */
+export function lookAtHost(options: ExecutorOptions, expectsMore: () => boolean): Host {
   const { stateDir, runDir, pids, oomScore, processSandbox, remap } = options;
   const cgroups = detectCgroups();
   const bounding = ownBoundingSet();
@@ -97,7 +99,11 @@ export function lookAtHost(options: ExecutorOptions): Host {
   return {
     cgroups,
     owner,
-    launcher: new Launcher(processSandbox === false, remap && ownerOf(remap)),
+    launcher: new Launcher({
+      hostPids: processSandbox === false,
+      owner: remap && ownerOf(remap),
+      expectsMore,
+    }),
     namespace: remap && new StepNamespace(remap),
     runtime: () =>
       (runtime ??= chooseRuntime({
@@ -132,6 +138,8 @@ export async function runStep(
   const memory = join(bundle, 'memory');
   const { cgroups } = host;
   const hostPids = options.processSandbox === false;
+  // A process of it may have had the right to change its network (CAP_NET_ADMIN), or a device in it.
+  let hasNetRights = spec.security === 'insecure' || (spec.devices?.netDevices.length ?? 0) > 0;
   let cgroup: string | undefined;
   let namespace: number | undefined;
   // Made while the files are looked at.
@@ -146,9 +154,9 @@ export async function runStep(
     if (namespace !== undefined) closeFd(namespace);
     // What the step has made is committed first, and the next step is started.
     await nextTick();
-    if (cgroup !== undefined) await clearGroup(cgroups, cgroup);
+    const isCleared = cgroup === undefined ? !hostPids : await clearGroup(cgroups, cgroup);
     await acquiring.then(
-      (network) => network.release(),
+      (network) => network.release(isCleared && !hasNetRights),
       () => {},
     );
     // At once where there is little, as it mostly is.
@@ -189,12 +197,19 @@ export async function runStep(
     const hasSecrets = files.length > 0 || (spec.secretEnv?.length ?? 0) > 0;
     const state = hasSecrets ? memory : bundle;
     const capabilities = capabilitiesFor(spec.security, host.bounding, network);
-    const confinement = host.confine({ security: spec.security, capabilities });
+    const confinement = host.confine({ ...spec, capabilities });
     // An insecure step is the machine's root, as it asked to be.
     const remap = spec.security === 'insecure' ? undefined : await host.namespace?.open();
     if (remap !== undefined) checkMapped(remap, user);
+    // The network is none of the step's user namespace, in which only the network's owner may mount this.
+    const sysfs =
+      remap === undefined || network.kind === 'none'
+        ? undefined
+        : { at: join(bundle, 'sys'), network: network.namespace };
+    const isHostSys = hostPids || (inUserNamespace() && network.kind === 'host');
     const assembly: Assembly = {
       remap,
+      sysfs,
       bundle,
       label: confinement.labels?.mount,
       hidden: runtime.hidden,
@@ -215,14 +230,12 @@ export async function runStep(
           cgroupNamespace: cgroups.kind !== 'v1',
           resources: { ...limits.oci, ...(host.disk && { blockIO: countingRule(host.disk) }) },
           rlimits: limits.rlimits,
+          usualShm: options.shmSize,
           oomScore: host.oomScore,
           devices: devicesOf(spec, edits?.devices),
           deviceRules: edits?.rules ?? [],
           terminal: io.terminal === true,
-          hostSys:
-            hostPids ||
-            (inUserNamespace() && network.kind === 'host') ||
-            (remap !== undefined && network.kind !== 'none'),
+          sysfs: sysfs?.at ?? (isHostSys ? '/sys' : undefined),
           hostPids,
           remap,
           emptyNetwork: network.kind === 'none',
@@ -263,11 +276,15 @@ export async function runStep(
           io.started?.(
             controlOf(target, running, {
               host,
+              cgroup,
               root: rootSpec,
               network,
               usualUlimits,
               confinement,
               inNetwork,
+              joins: ({ security }) => {
+                hasNetRights ||= security === 'insecure';
+              },
             }),
           );
         });
@@ -285,9 +302,12 @@ export async function runStep(
     }
     if (signal.aborted) throw canceled(signal.reason);
     const shortage = cgroup === undefined ? undefined : shortageIn(cgroups, cgroup);
+    if (shortage === undefined && neverStarted(bundle)) {
+      // Loaded for the error alone.
+      const { runtimeFault } = await import('./runtime-fault.ts');
+      throw (await runtimeFault(runtime.command)) ?? noContainer(runtime.command, exitCode, limits.applied);
+    }
     if (exitCode !== 0) {
-      if (shortage === undefined && neverStarted(bundle))
-        throw noContainer(runtime.command, exitCode, limits.applied);
       exitCode = failureOf(bundle, exitCode, { asked: limits.applied, shortage });
     }
     clearing = clear();
@@ -314,71 +334,4 @@ function devicesOf({ security }: ExecSpec, asked: readonly OciDevice[] = []): Oc
   const own = security === 'insecure' && !inUserNamespace() ? insecureDevices() : [];
   const paths = new Set(asked.map(({ path }) => path));
   return [...own.filter(({ path }) => !paths.has(path)), ...asked];
-}
-
-/** Calls back once the process's pid is known, unless the process ends before that. */
-async function whenStarted(running: RuntimeProcess, pidFile: string, then: () => void): Promise<void> {
-  let over = false;
-  const end = () => {
-    over = true;
-  };
-  running.ended.then(end, end);
-  for (let wait = 2; !over; wait = Math.min(wait * 2, 50)) {
-    await sleep(wait);
-    if (readText(pidFile) !== '') return then();
-  }
-}
-
-let lastJoin = 0;
-
-/** What the processes of a container have in common. */
-interface Container {
-  host: Host;
-  root: ViewSpec;
-  network: StepNetwork;
-  usualUlimits: ExecSpec['ulimits'] | undefined;
-  confinement: Confinement;
-  /** Adds the variables of the container's network to a process. */
-  inNetwork(process: ExecSpec): ExecSpec;
-}
-
-/** The control of a container's first process, by which others are run in the container. */
-function controlOf(
-  target: JoinTarget,
-  init: RuntimeProcess,
-  { host, root, network, usualUlimits, confinement, inNetwork }: Container,
-): ExecControl {
-  const runIn = async (spec: ExecSpec, io: ExecIo, signal: AbortSignal): Promise<{ exitCode: number }> => {
-    throwIfAborted(signal);
-    const first = init.first();
-    if (first === undefined) throw fail('conflict', 'exec', 'the container does not run any more');
-    const name = `join${++lastJoin}`;
-    const process = processSpec({
-      spec: inNetwork(spec),
-      user: withLiveView(root, (view) => lookUpUser(view, spec.user)),
-      capabilities: capabilitiesFor(spec.security, host.bounding, network),
-      rlimits: rlimitsFor(withUsual(spec.ulimits, usualUlimits), host.most).rlimits,
-      oomScore: host.oomScore,
-      terminal: io.terminal === true,
-      confinement:
-        spec.security === 'insecure' ? { ...confinement, apparmorProfile: undefined } : confinement,
-    });
-    const running = joinContainer(target, first, name, process, io);
-    signal.addEventListener('abort', running.kill, { once: true });
-    try {
-      const control: ExecControl = { signal: running.signal, resize: running.resize, exec: runIn };
-      if (io.started !== undefined) {
-        void whenStarted(running, join(target.bundle, `${name}.pid`), () => io.started?.(control));
-      }
-      const exitCode = await running.ended;
-      if (signal.aborted) throw canceled(signal.reason);
-      return {
-        exitCode:
-          exitCode === 0 ? 0 : failureOf(target.bundle, exitCode, { asked: spec, log: `${name}.log` }),
-      };
-    } finally {
-      signal.removeEventListener('abort', running.kill);
-    }
-  };
-  return { signal: init.signal, resize: init.resize, exec: runIn };
 }

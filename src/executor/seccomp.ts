@@ -16,7 +16,11 @@ const CLONE_FLAGS = {
   NEWPID: 0x20000000,
   NEWNET: 0x40000000,
 };
-const AF_VSOCK = 40;
+/**
+ * The families of sockets that lead past the container: to the machine's hypervisor, and into the kernel's ciphers, by
+ * which files of others that are in memory could be changed (CVE-2026-31431).
+ */
+const families = { ALG: 38, VSOCK: 40 };
 
 /** The calls that are refused with EPERM. */
 const refused = [
@@ -41,8 +45,14 @@ const architectures: Record<string, string[]> = {
   arm64: ['SCMP_ARCH_AARCH64', 'SCMP_ARCH_ARM'],
 };
 
-/** The member `linux.seccomp` of the runtime spec; undefined on a machine type that the list was not written for. */
-export function seccompProfile(arch: string): object | undefined {
+/**
+ * The member `linux.seccomp` of the runtime spec; undefined on a machine type that the list was not written for.
+ *
+ * 32-bit x86 programs of many C libraries (glibc of Debian, Fedora, Ubuntu) open all sockets by `socketcall`, which has
+ * the family behind a pointer, where a filter does not see it: a rule for `socket` refuses that call as a whole. With
+ * `anySocket` there is no such rule.
+ */
+export function seccompProfile(arch: string, anySocket = false): object | undefined {
   const list = architectures[arch];
   if (list === undefined) return undefined;
   const errno = (errnoRet: number, names: string[], args?: object[]) => ({
@@ -61,7 +71,9 @@ export function seccompProfile(arch: string): object | undefined {
       ...Object.values(CLONE_FLAGS).map((flag) =>
         errno(EPERM, ['clone'], [{ index: 0, value: flag, valueTwo: flag, op: 'SCMP_CMP_MASKED_EQ' }]),
       ),
-      errno(EPERM, ['socket'], [{ index: 0, value: AF_VSOCK, op: 'SCMP_CMP_EQ' }]),
+      ...Object.values(anySocket ? {} : families).map((family) =>
+        errno(EPERM, ['socket'], [{ index: 0, value: family, op: 'SCMP_CMP_EQ' }]),
+      ),
     ],
   };
 }

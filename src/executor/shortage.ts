@@ -16,16 +16,25 @@ const nearly = 0.9;
 /** Above this, v1's number means that there is no limit. */
 const noLimit = 2 ** 60;
 
+/** How many processes of a group the kernel has killed for want of memory so far. */
+export function killsIn(host: CgroupHost, group: string): number {
+  return host.trees.reduce((sum, tree) => sum + killsUnder(host, join(tree, group)), 0);
+}
+
+function killsUnder({ kind }: CgroupHost, folder: string): number {
+  const events = readText(join(folder, kind === 'v2' ? 'memory.events' : 'memory.oom_control'));
+  return Number(/^oom_kill (\d+)/m.exec(events)?.[1] ?? 0);
+}
+
 /**
- * The shortage in a group; undefined when nothing was killed in it for want of memory. The limit is the lowest of the
- * group's own and of those above it, if the group's use came near it.
+ * The shortage in a group; undefined when no more than `known` processes were killed in it for want of memory. The limit
+ * is the lowest of the group's own and of those above it, if the group's use came near it.
  */
-export function shortageIn(host: CgroupHost, group: string): Shortage | undefined {
+export function shortageIn(host: CgroupHost, group: string, known = 0): Shortage | undefined {
   for (const tree of host.trees) {
     const folder = join(tree, group);
     const isV2 = host.kind === 'v2';
-    const events = readText(join(folder, isV2 ? 'memory.events' : 'memory.oom_control'));
-    if (!/^oom_kill [1-9]/m.test(events)) continue;
+    if (killsUnder(host, folder) <= known) continue;
     const limit = isV2 ? lowestV2(tree, folder) : lowestV1(folder);
     const peak = numberIn(join(folder, isV2 ? 'memory.peak' : 'memory.max_usage_in_bytes'));
     // Linux has memory.peak since 5.19; before that, what is limited is taken to have been at its limit.

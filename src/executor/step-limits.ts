@@ -13,6 +13,8 @@ export interface OperatorLimits {
   cpus?: number;
   /** The ulimits of steps that do not set them. */
   ulimits?: ExecSpec['ulimits'];
+  /** The size of /dev/shm of steps that do not set it, in bytes; default 64 MiB. */
+  shmSize?: number;
 }
 
 /** What the machine can hold a step to. */

@@ -66,7 +66,7 @@ export async function tryRuntime(runtime: Runtime, host: TryHost): Promise<strin
           devices: [],
           deviceRules: [],
           terminal: false,
-          hostSys: false,
+          sysfs: undefined,
           emptyNetwork: true,
           hostPids: false,
         }),

@@ -47,6 +47,8 @@ export interface ExecSpec {
   removeStubParents?: boolean;
   network: 'default' | 'host' | 'none' | { name: string } | { proxy: ProxyRequest };
   security: 'sandbox' | 'insecure';
+  /** The machine type of its platform, as `386`; undefined: this machine's. */
+  machine?: string;
   extraHosts: { host: string; ip: string }[];
   ulimits: readonly { name: string; soft: number; hard: number }[];
   /** The size of /dev/shm, in bytes; 0: 64 MiB. */
@@ -88,9 +90,9 @@ export interface ExecControl {
   resize(rows: number, cols: number): void;
   /**
    * Runs one more process in the container. Of the spec, the parts that describe a process count: args, env, cwd, user,
-   * security, ulimits.
+   * security, ulimits. `shortage` tells of what was killed in the container while it ran.
    */
-  exec(spec: ExecSpec, io: ExecIo, signal: AbortSignal): Promise<{ exitCode: number }>;
+  exec(spec: ExecSpec, io: ExecIo, signal: AbortSignal): Promise<Pick<ExecEnd, 'exitCode' | 'shortage'>>;
 }
 
 /** How a container ended. */
@@ -113,8 +115,11 @@ export interface ExecEnd {
  * or when `cleared` of what it resolves with has settled.
  */
 export interface Executor {
-  /** Says that a step will be run soon: what it needs of this host is made ready meanwhile. */
-  expect(): void;
+  /**
+   * Says that a step will be run, in such a network: what it needs of this host is made ready meanwhile. The result is
+   * called when the step begins, or never will.
+   */
+  expect(network: ExecSpec['network']): () => void;
   /**
    * Runs a process to its end. When the signal fires, every process of the container is killed at once. The exit code
    * is 128+n for a process that signal n has ended.

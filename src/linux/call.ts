@@ -18,6 +18,7 @@ const prototypes = {
   utimensat: 'int utimensat(int dirfd, const char *path, const void *times, int flags)',
   futimens: 'int futimens(int fd, const void *times)',
   pipe2: 'int pipe2(void *fds, int flags)',
+  socketpair: 'int socketpair(int domain, int type, int protocol, void *fds)',
   ioctl: 'int ioctl(int fd, unsigned long request, void *arg)',
   lseek: 'int64_t lseek(int fd, int64_t offset, int whence)',
   copy_file_range:
@@ -53,6 +54,7 @@ const prototypes = {
   umask: 'uint32_t umask(uint32_t mask)',
   mallopt: 'int mallopt(int param, int value)',
   malloc_trim: 'int malloc_trim(size_t pad)',
+  madvise: 'int madvise(uint64_t address, size_t length, int advice)',
   statx: 'int statx(int dirfd, const char *path, int flags, unsigned int mask, void *buf)',
 };
 

@@ -34,6 +34,7 @@ export {
   MS_NODEV,
   MS_NOEXEC,
   MS_NOSUID,
+  MS_RDONLY,
   major,
   makedev,
   minor,
@@ -62,7 +63,7 @@ export {
   waitForLock,
 } from './libc.ts';
 export { ctimeNsWord, ctimeWord, diskUse, HostStat, lstat, lstatInto, modeWord, statWords } from './lstat.ts';
-export { limitArenas, trimMemory } from './memory.ts';
+export { forgetProgram, limitArenas, trimMemory } from './memory.ts';
 export {
   attachMount,
   changeFolder,
@@ -82,6 +83,7 @@ export {
   inNetworkNamespace,
   inNewNetworkNamespace,
   listenOn,
+  openNetworkFile,
 } from './network-namespace.ts';
 export { Nursery } from './nursery.ts';
 export { closeFd, openIn, openPath, openReal, openRealFile, openRoot } from './open-in.ts';
@@ -89,6 +91,7 @@ export { closeToOthers, ownDatabase, ownFolder } from './own.ts';
 export { readText } from './read-text.ts';
 export { removeTree } from './remove-tree.ts';
 export { rootlessProblem } from './rootless-problem.ts';
+export { socketPair } from './socket-pair.ts';
 export { markTop } from './top-folder.ts';
 export { configFolder, dataFolder, runtimeFolder } from './user-folders.ts';
 export {
@@ -100,3 +103,4 @@ export {
   ownIdMaps,
   rootlessUser,
 } from './user-namespace.ts';
+export { writeAll } from './write-all.ts';

@@ -91,6 +91,7 @@ export function minor(dev: bigint | number): number {
   return Number(((d >> 12n) & 0xffffff00n) | (d & 0xffn));
 }
 
+export const MS_RDONLY = 1;
 export const MS_NOSUID = 2;
 export const MS_NODEV = 4;
 export const MS_NOEXEC = 8;

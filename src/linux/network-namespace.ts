@@ -1,4 +1,5 @@
 /** Network namespaces that only a file descriptor keeps. They affect the calling thread alone, so worker threads use them. */
+import { existsSync } from 'node:fs';
 import { AT_FDCWD, cName, fault, fns } from './call.ts';
 import { closeFd } from './open-in.ts';
 
@@ -52,6 +53,15 @@ export function inNetworkNamespace<T>(fd: number, body: () => T): T {
   } finally {
     closeFd(own);
   }
+}
+
+/**
+ * Opens a file in /proc/net of the calling thread's namespace to read it; it stays that namespace's. The caller closes the
+ * descriptor. Undefined where the kernel does not have it.
+ */
+export function openNetworkFile(name: string): number | undefined {
+  const path = `/proc/thread-self/net/${name}`;
+  return existsSync(path) ? openNetwork(path) : undefined;
 }
 
 function openNetwork(path: string): number {

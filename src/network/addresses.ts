@@ -1,6 +1,6 @@
 /** Addresses and subnets as numbers. Pure. */
-import { isIP } from 'node:net';
 import { fail } from '../errors/index.ts';
+import { ipFamily } from '../words/index.ts';
 
 /** A subnet of either family: its first address as a number, and the bits of its prefix. */
 export interface Subnet {
@@ -14,7 +14,7 @@ const width = { 4: 32, 6: 128 } as const;
 /** Reads `10.0.0.0/8`, `fd00::/64`, or a single address. Throws `invalid`; `what` names the setting. */
 export function parseSubnet(text: string, what: string): Subnet {
   const [address = '', bitsText, ...rest] = text.split('/');
-  const family = isIP(address);
+  const family = ipFamily(address);
   const bits = bitsText === undefined ? (family === 6 ? 128 : 32) : Number(bitsText);
   const isBits = bitsText === undefined || /^\d{1,3}$/.test(bitsText);
   if ((family !== 4 && family !== 6) || rest.length > 0 || !isBits || bits > width[family]) {
@@ -39,7 +39,7 @@ export function overlap(a: Subnet, b: Subnet): boolean {
  */
 export function isIn(address: string, subnet: Subnet): boolean {
   const plain = address.replace(/%.*$/, '');
-  if (isIP(plain) === 0) return false;
+  if (ipFamily(plain) === 0) return false;
   const lies = (text: string) => overlap(parseSubnet(text, 'address'), subnet);
   const bytes = bytesOfAddress(plain);
   const holdsV4 = bytes.length === 16 && v4Prefixes.includes(bytes.toString('hex', 0, 12));
@@ -56,7 +56,7 @@ function numberOf(address: string): bigint {
 
 /** The bytes of an address in network order: 4 or 16. */
 export function bytesOfAddress(address: string): Buffer {
-  if (isIP(address) === 4) return Buffer.from(address.split('.').map(Number));
+  if (ipFamily(address) === 4) return Buffer.from(address.split('.').map(Number));
   const [head = '', tail] = address.replace(/%.*$/, '').split('::');
   const words = (text: string): number[] =>
     text.split(':').flatMap((word) => {

@@ -40,6 +40,7 @@ export async function openBridge(settings: BridgeSettings): Promise<Provider> {
         fd: made.fd,
         hostAddress,
         dns: made.dns,
+        counters: made.counters,
         hasV6: subnet6 !== undefined,
         // The pair goes with the namespace, and the namespace with its last descriptor.
         dispose: () => closeFd(made.fd),

@@ -2,7 +2,7 @@
  * Runs the plugins of a CNI configuration.
  * https://github.com/containernetworking/cni/blob/main/SPEC.md (version 1.1.0, sections 1 to 5)
  */
-import { spawn } from 'node:child_process';
+import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -18,6 +18,7 @@ export interface CniConfig {
 /** What a chain answers to ADD, as far as it matters here. */
 export interface CniResult {
   ips?: { address: string; gateway?: string }[];
+  [other: string]: unknown;
 }
 
 /** A namespace, as plugins are told of it. */
@@ -26,6 +27,8 @@ interface CniPlace {
   /** The path of the namespace; '' when it is gone. */
   netns: string;
   binaryPath: string;
+  /** A descriptor that plugins hold for as long as they run. */
+  calls?: number;
 }
 
 const longest = 60_000;
@@ -71,17 +74,16 @@ function parseCniConfig(text: string, file: string): CniConfig {
   return { name, cniVersion: String(cniVersion), plugins };
 }
 
-/** Connects a namespace. When a plugin fails, what the ones before it did is taken back. */
-export async function addCni(config: CniConfig, place: CniPlace): Promise<CniResult> {
+/** Connects a namespace. `answered` hears what each plugin tells; after a failure the caller has it taken back. */
+export async function addCni(
+  config: CniConfig,
+  place: CniPlace,
+  answered: (result: CniResult) => void,
+): Promise<void> {
   let result: CniResult | undefined;
-  try {
-    for (const plugin of config.plugins) {
-      result = (await call('ADD', config, plugin, place, result)) as CniResult;
-    }
-    return result ?? {};
-  } catch (err) {
-    await deleteCni(config, place, result).catch(() => {});
-    throw err;
+  for (const plugin of config.plugins) {
+    result = (await call('ADD', config, plugin, place, result)) as CniResult;
+    answered(result);
   }
 }
 
@@ -100,7 +102,7 @@ async function call(
   command: 'ADD' | 'DEL',
   { name, cniVersion }: CniConfig,
   plugin: CniConfig['plugins'][number],
-  { containerId, netns, binaryPath }: CniPlace,
+  { containerId, netns, binaryPath, calls }: CniPlace,
   prevResult: CniResult | undefined,
 ): Promise<unknown> {
   const program = join(binaryPath, plugin.type);
@@ -114,9 +116,9 @@ async function call(
       CNI_ARGS: 'IgnoreUnknown=1',
       CNI_PATH: binaryPath,
     },
-    stdio: ['pipe', 'pipe', 'pipe'],
+    stdio: ['pipe', 'pipe', 'pipe', calls ?? 'ignore'],
     timeout: longest,
-  });
+  }) as ChildProcessWithoutNullStreams;
   const output: Buffer[] = [];
   const said: Buffer[] = [];
   child.stdout.on('data', (chunk: Buffer) => output.push(chunk));

@@ -3,7 +3,8 @@
  * messages are handed on as they are (RFC 1035: by UDP one a datagram, by TCP one after its length).
  */
 import { createSocket, type Socket as Datagrams, type RemoteInfo } from 'node:dgram';
-import { connect, createServer, isIP, type Server, type Socket } from 'node:net';
+import { connect, createServer, type Server, type Socket } from 'node:net';
+import { ipFamily } from '../words/index.ts';
 
 /** So many queries of a step wait for answers at one time; what comes above that is dropped, and asked again. */
 const mostQueries = 128;
@@ -39,7 +40,7 @@ export class Forwarder {
   #ask(query: Buffer, from: RemoteInfo, number: number): void {
     const server = this.#servers[number];
     if (server === undefined || this.#queries.size >= mostQueries) return;
-    const socket = createSocket(isIP(server.replace(/%.*$/, '')) === 6 ? 'udp6' : 'udp4');
+    const socket = createSocket(ipFamily(server.replace(/%.*$/, '')) === 6 ? 'udp6' : 'udp4');
     this.#queries.add(socket);
     const end = () => {
       clearTimeout(timer);

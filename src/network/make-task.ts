@@ -13,6 +13,7 @@ import { addAddress, addDefaultRoute, makePair, prohibit, removeLink, setUp, ste
 import { forwarderAddress } from './resolv.ts';
 import { noteForwarding } from './shared-task.ts';
 import { allowPing, forwardUplinks, hostEndSettings, stepEndSettings } from './sysctls.ts';
+import { type CounterFds, openCounters } from './trace.ts';
 
 /** The link of a namespace to the host. */
 interface LinkPlan {
@@ -51,6 +52,7 @@ interface MadeNamespace {
   watch?: number;
   /** Sockets for a DNS forwarder in the namespace. */
   dns: { udp: number; tcp: number };
+  counters: CounterFds;
 }
 
 /**
@@ -67,11 +69,11 @@ export function makeNamespace(plan: NamespacePlan): MadeNamespace {
     if (plan.folder !== undefined) noteForwarding(plan.folder, forwarding);
     const { name, number, index } = withNetlink((host) => connect(host, fd, link));
     try {
-      const dns = inNetworkNamespace(fd, () => {
-        withNetlink((inside) => setUpStepEnd(inside, link, number));
-        return listenForNames();
+      const inside = inNetworkNamespace(fd, () => {
+        withNetlink((netlink) => setUpStepEnd(netlink, link, number));
+        return { dns: listenForNames(), counters: openCounters() };
       });
-      return { fd, link: name, number, dns };
+      return { fd, link: name, number, ...inside };
     } catch (err) {
       withNetlink((host) => removeLink(host, index));
       throw err;
@@ -95,7 +97,13 @@ function makeUnlinked({ prohibited = [], proxy }: NamespacePlan): MadeNamespace 
     for (const subnet of prohibited) prohibit(inside, subnet);
     const sockets = proxy === undefined ? undefined : listenOn('127.0.0.1', proxy);
     if (sockets !== undefined) closeFd(sockets.udp);
-    return { fd, dns: listenForNames(), watch: inside.fd, proxy: sockets?.tcp };
+    return {
+      fd,
+      dns: listenForNames(),
+      counters: openCounters(),
+      watch: inside.fd,
+      proxy: sockets?.tcp,
+    };
   } catch (err) {
     inside.close();
     closeFd(fd);

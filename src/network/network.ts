@@ -5,9 +5,9 @@ import { type DrydockError, errnoCode, fail, toDrydockError } from '../errors/in
 import { closeFd, inUserNamespace } from '../linux/index.ts';
 import { isIn, parseSubnet, subnetText } from './addresses.ts';
 import { Forwarder } from './forwarder.ts';
-import { Pool } from './pool.ts';
-import type { Prepared, Provider } from './provider.ts';
-import { hostResolv, resolvingFor, settledResolv } from './resolv.ts';
+import { discard, Pool, type Taken } from './pool.ts';
+import type { Prepared, Provider, Ready, Resolver } from './provider.ts';
+import { hostResolv, type Resolving, resolvingFor, settledResolv } from './resolv.ts';
 import {
   defaultDenied,
   type Network,
@@ -23,11 +23,15 @@ interface Way {
   kind: 'bridge' | 'cni' | 'pasta';
   provider: Provider;
   pool: Pool;
+  /** Makes one for a step that may ask the host, or for any. */
+  prepare(asksHost: boolean): Promise<Ready>;
 }
 
 const loopback = '127.0.0.1';
 const everyV6 = parseSubnet('::/0', 'IPv6');
 const defaultPoolSize = 16;
+/** The name of the network of steps that ask for no other. */
+const usual = 'default';
 /** The folders of CNI plugins: that of the plugins' own packages, and Debian's. */
 const pluginFolders = ['/opt/cni/bin', '/usr/lib/cni'];
 /** Where the processes of this host meet that set rules. */
@@ -52,13 +56,16 @@ class Networks implements Network {
   readonly #held = new Set<StepNetwork>();
   /** The addresses of steps of the ways that are open. */
   readonly #ways: Way[] = [];
+  /** How many steps were announced and have not begun, by the name of their network. */
+  readonly #announced = new Map<string, number>();
   #shortfall: NetworkState['shortfall'];
+  #sweeping: Promise<void> | undefined;
 
   constructor(folder: string, options: NetworkOptions) {
     this.#folder = folder;
     this.#options = options;
     for (const net of options.subnets ?? []) parseSubnet(net, 'network-subnet');
-    for (const net of this.#denied()) parseSubnet(net, 'network-deny');
+    for (const net of options.denied ?? []) parseSubnet(net, 'network-deny');
     if (options.mode === 'cni' && options.cni?.configPath === undefined) {
       throw fail('invalid', 'client', 'the network mode cni needs a CNI configuration', {
         hint: 'Name its file: network-cni-config, or cniConfigPath in buildkitd.toml.',
@@ -80,39 +87,51 @@ class Networks implements Network {
     return way === undefined ? this.#plain('host') : this.#own(way, request.asksHost);
   }
 
-  async #own({ kind, provider, pool }: Way, asksHost: boolean): Promise<StepNetwork> {
+  async #own({ kind, prepare, pool }: Way, asksHost: boolean): Promise<StepNetwork> {
     // The steps that may ask the host are told apart when their network is made.
-    const prepared = await (asksHost ? provider.prepare(true) : pool.take());
-    const { text, forwarder } = this.#resolving(prepared);
+    const { prepared, give } = await (asksHost ? madeFor(prepare) : this.#take(pool));
     const network: StepNetwork = {
       kind: 'own',
       namespace: `/proc/${process.pid}/fd/${prepared.fd}`,
       hostAddress: prepared.hostAddress,
       heldByRoutes: kind !== 'bridge',
-      resolv: text,
-      release: () => {
-        if (!this.#held.delete(network)) return;
-        forwarder?.close();
-        prepared.dispose();
+      resolv: prepared.resolver.text,
+      release: (isClean = false) => {
+        if (this.#held.delete(network)) give(isClean);
       },
     };
     this.#held.add(network);
     return network;
   }
 
-  /** The resolver's settings of a namespace, and its forwarder if it needs one. */
-  #resolving({ dns, hasV6 }: Prepared): { text: string; forwarder: Forwarder | undefined } {
+  /** A namespace whose resolver's settings are those of now. */
+  async #take(pool: Pool): Promise<Taken> {
+    for (;;) {
+      const taken = await pool.take();
+      const { resolver } = taken.prepared;
+      const { text, forwardTo } = this.#resolving(taken.prepared);
+      if (text === resolver.text && forwardTo?.join() === resolver.forwardTo?.join()) return taken;
+      taken.give(false);
+    }
+  }
+
+  #resolving({ hasV6 }: Prepared): Resolving {
     const settled = settledResolv(hostResolv(), this.#options.dns);
     const denied = this.#denied().map((net) => parseSubnet(net, 'network-deny'));
-    const { text, forwardTo } = resolvingFor(settled, hasV6 ? denied : [...denied, everyV6]);
-    if (forwardTo !== undefined) return { text, forwarder: new Forwarder(dns, forwardTo) };
-    closeFd(dns.udp);
-    closeFd(dns.tcp);
-    return { text, forwarder: undefined };
+    return resolvingFor(settled, hasV6 ? denied : [...denied, everyV6]);
+  }
+
+  /** The resolver of a namespace, which gets its forwarder if it needs one. */
+  #resolverOf(prepared: Prepared): Resolver {
+    const { dns } = prepared;
+    const { text, forwardTo } = this.#resolving(prepared);
+    const forwarder = forwardTo === undefined ? undefined : new Forwarder(dns, forwardTo);
+    if (forwarder === undefined) for (const fd of [dns.udp, dns.tcp]) closeFd(fd);
+    return { text, forwardTo, close: () => forwarder?.close() };
   }
 
   /** A namespace without a way out but a socket, on which a proxy answers. */
-  async #proxied({ egress, hosts, check, reached }: ProxyRequest): Promise<StepNetwork> {
+  async #proxied({ egress, hosts, variables = [], check, reached }: ProxyRequest): Promise<StepNetwork> {
     if (egress === 'default' && this.#options.mode === 'none') return this.#plain('none');
     const { openProxy } = await import('./proxy/open.ts');
     const gate = {
@@ -121,7 +140,7 @@ class Networks implements Network {
       hosts,
       isStep: (address: string) => this.isStep(address),
     };
-    const proxy = await openProxy({ gate, check, trusted: this.#options.trusted ?? [] });
+    const proxy = await openProxy({ gate, check, variables, trusted: this.#options.trusted ?? [] });
     const network: StepNetwork = {
       ...proxy,
       kind: 'own',
@@ -148,6 +167,7 @@ class Networks implements Network {
   }
 
   async #openUsual(): Promise<Way | undefined> {
+    await this.#swept();
     const { mode = 'auto', cni } = this.#options;
     if (mode === 'host' || mode === 'none') return undefined;
     const kinds = mode === 'auto' ? autoKinds(cni?.configPath !== undefined) : [mode];
@@ -173,7 +193,14 @@ class Networks implements Network {
     return undefined;
   }
 
-  async #open(kind: Way['kind'], configPath = this.#options.cni?.configPath): Promise<Way> {
+  /** Takes away what killed processes on this root left to CNI plugins, whatever the mode is by now. */
+  #swept(): Promise<void> {
+    this.#sweeping ??= sweep(join(this.#folder, 'cni'));
+    return this.#sweeping;
+  }
+
+  async #open(kind: Way['kind'], name = usual): Promise<Way> {
+    const configPath = name === usual ? this.#options.cni?.configPath : this.find(name);
     const denied = this.#denied();
     const { subnets = [], hostAccess = 'asked', cni, poolSize = defaultPoolSize } = this.#options;
     const open = {
@@ -189,7 +216,15 @@ class Networks implements Network {
         }),
     };
     const provider = await open[kind]();
-    const pool = new Pool(provider, poolSize);
+    const prepare = async (asksHost: boolean): Promise<Ready> => {
+      const prepared = await provider.prepare(asksHost);
+      return { ...prepared, resolver: this.#resolverOf(prepared) };
+    };
+    const pool = new Pool(() => prepare(false), {
+      most: poolSize,
+      lasts: this.#options.lasts === true,
+      announced: () => this.#announced.get(name) ?? 0,
+    });
     try {
       // Only a namespace that was made shows that they can be.
       await pool.begin();
@@ -198,17 +233,17 @@ class Networks implements Network {
       await provider.close();
       throw err;
     }
-    const way = { kind, provider, pool };
+    const way = { kind, provider, pool, prepare };
     this.#ways.push(way);
     return way;
   }
 
   /** A network that the operator has named. */
   #way(name: string): Promise<Way> {
-    const configPath = this.find(name);
+    this.find(name);
     let way = this.#named.get(name);
     if (way === undefined) {
-      way = this.#open('cni', configPath);
+      way = this.#swept().then(() => this.#open('cni', name));
       this.#named.set(name, way);
       // It is tried again: the configuration may have been mended.
       way.catch(() => this.#named.delete(name));
@@ -228,9 +263,26 @@ class Networks implements Network {
     });
   }
 
-  expect(): void {
-    const { mode } = this.#options;
-    if (mode !== 'host' && mode !== 'none') this.#usual().catch(() => {});
+  expect(mode: NetworkRequest['mode']): () => void {
+    const name = typeof mode === 'object' && 'name' in mode ? mode.name : mode;
+    const isOwn = typeof name === 'string' && name !== 'host' && name !== 'none';
+    if (!isOwn || (name === usual && ['host', 'none'].includes(this.#options.mode ?? ''))) return () => {};
+    const count = (by: number) => this.#announced.set(name, (this.#announced.get(name) ?? 0) + by);
+    count(1);
+    this.#wayOf(name).then(
+      (way) => way?.pool.fill(),
+      // The step itself hears of it.
+      () => {},
+    );
+    let isOver = false;
+    return () => {
+      if (!isOver) count(-1);
+      isOver = true;
+    };
+  }
+
+  async #wayOf(name: string): Promise<Way | undefined> {
+    return name === usual ? this.#usual() : this.#way(name);
   }
 
   isHost(address: string): boolean {
@@ -271,6 +323,16 @@ class Networks implements Network {
     this.#default = undefined;
     this.#named.clear();
   }
+}
+
+async function sweep(records: string): Promise<void> {
+  if (existsSync(records)) await (await import('./cni-records.ts')).sweepCni(records);
+}
+
+/** A namespace that is made for one step alone. */
+async function madeFor(prepare: Way['prepare']): Promise<Taken> {
+  const prepared = await prepare(true);
+  return { prepared, give: () => discard(prepared) };
 }
 
 /** Why a way does not work here, in words for somebody who could mend it. */

@@ -5,12 +5,12 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { accessSync, constants, existsSync, mkdirSync, writeFileSync } from 'node:fs';
-import { isIP } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fail } from '../errors/index.ts';
 import { closeFd, Netlink } from '../linux/index.ts';
+import { ipFamily } from '../words/index.ts';
 import { runTask } from '../workers/index.ts';
 import { parseSubnet, type Subnet } from './addresses.ts';
 import { keepInside, wayOut } from './links.ts';
@@ -69,10 +69,15 @@ export async function openPasta({ folder, denied, hostAccess }: PastaSettings): 
         ...refused,
         ...own.filter((each) => !mayAsk(each)).map((each) => parseSubnet(each, 'address')),
       ];
-      const { fd, dns, watch = -1 } = await runTask('network.make', { prohibited }, { alone: true });
+      const {
+        fd,
+        dns,
+        counters,
+        watch = -1,
+      } = await runTask('network.make', { prohibited }, { alone: true });
       const inside = new Netlink(watch);
       const letGo = () => {
-        for (const each of [fd, dns.udp, dns.tcp]) closeFd(each);
+        for (const each of [fd, dns.udp, dns.tcp, ...counters]) closeFd(each);
       };
       try {
         const { child, index } = await start(
@@ -93,7 +98,7 @@ export async function openPasta({ folder, denied, hostAccess }: PastaSettings): 
           child.kill('SIGKILL');
           closeFd(fd);
         };
-        return { fd, dns, hostAddress, hasV6: true, dispose };
+        return { fd, dns, counters, hostAddress, hasV6: program === 'pasta', dispose };
       } catch (err) {
         letGo();
         throw err;
@@ -124,7 +129,7 @@ function hostAddresses(): string[] {
     .map(({ address }) => address)
     .filter((address) => !address.startsWith('fe80:'));
   // The links of root's steps all have one address.
-  return [...new Set(all)].sort((a, b) => isIP(a) - isIP(b));
+  return [...new Set(all)].sort((a, b) => ipFamily(a) - ipFamily(b));
 }
 
 /** Starts the program for a namespace and waits until the namespace is connected. */
@@ -192,9 +197,10 @@ function pastaArgs(place: string, otherAddress: boolean): string[] {
   ];
 }
 
+/** IPv4 alone: its way out for IPv6 is a link-local router, and steps reach no link-local address. */
 function slirpArgs(place: string): string[] {
   return [
-    ...['--configure', '--enable-ipv6', '--disable-host-loopback', '--disable-dns', '--mtu', '65520'],
+    ...['--configure', '--disable-host-loopback', '--disable-dns', '--mtu', '65520'],
     ...['--netns-type', 'path', place, 'eth0'],
   ];
 }

@@ -17,7 +17,7 @@ export interface DnsConfig {
 export const forwarderAddress = '127.0.0.11';
 
 /** What a step's resolver is told. */
-interface Resolving {
+export interface Resolving {
   /** The text of resolv.conf. */
   text: string;
   /** The nameservers that a forwarder has to ask; undefined: the step asks its nameservers itself. */

@@ -16,6 +16,8 @@ export interface ProxyRequest {
   egress: 'default' | 'host';
   /** The names in the step's /etc/hosts. */
   hosts: readonly { host: string; ip: string }[];
+  /** The step's variables, as `K=V`: the proxies among them are the ones that this one asks by in its turn. */
+  variables?: readonly string[];
   /** Returns the URL to ask in the place of one. Throws for one that the build may not have. */
   check(url: string, method: string): Promise<string>;
   /** Takes the notes of what was asked when the network is released. */
@@ -44,8 +46,11 @@ export interface StepNetwork {
   readonly env?: readonly string[];
   /** The certificate, as PEM, of the authority that the proxy answers with. */
   readonly authority?: string;
-  /** Gives it back. The step's processes must have ended. */
-  release(): void;
+  /**
+   * Gives it back. The step's processes must have ended. `isClean`: none of them is left for certain, and none could
+   * change the namespace (CAP_NET_ADMIN): where the step has not used it either, another one gets it.
+   */
+  release(isClean?: boolean): void;
 }
 
 /** The networks of an engine's steps. */
@@ -59,8 +64,8 @@ export interface Network {
    *     network.release();
    */
   acquire(request: NetworkRequest): Promise<StepNetwork>;
-  /** Says that a step will ask for a network soon: one is made ready. */
-  expect(): void;
+  /** Says that a step will ask for a network: one is made ready. The result is called when it asks, or never will. */
+  expect(mode: NetworkRequest['mode']): () => void;
   /** Whether an address is the one at which steps find this host. */
   isHost(address: string): boolean;
   /** The networks that a build may choose by name. */
@@ -110,6 +115,8 @@ export interface NetworkOptions {
   hostAccess?: HostAccess;
   /** How many networks are kept ready at most; default 16. */
   poolSize?: number;
+  /** Keeps networks ready between builds, and not only for steps that are announced. */
+  lasts?: boolean;
   dns?: DnsConfig;
   /** Certificates, as PEM, by which the proxy trusts servers besides the usual ones. */
   trusted?: readonly string[];

@@ -1,8 +1,8 @@
 /** What the host's own networks are: for addresses that do not collide with them, and for the size of packets. */
 
-import { isIP } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { readText } from '../linux/index.ts';
+import { ipFamily } from '../words/index.ts';
 import { overlap, parseSubnet, type Subnet } from './addresses.ts';
 import { linkPrefix } from './names.ts';
 import { hostResolv, nameserversOf } from './resolv.ts';
@@ -17,7 +17,7 @@ interface HostRoutes {
 
 /** Reads the routes of the calling process's network. */
 export function hostRoutes(): HostRoutes {
-  const resolvers = nameserversOf(hostResolv()).filter((server) => isIP(server) !== 0);
+  const resolvers = nameserversOf(hostResolv()).filter((server) => ipFamily(server) !== 0);
   const own = Object.entries(networkInterfaces())
     .filter(([name]) => !name.startsWith(linkPrefix))
     .flatMap(([, addresses = []]) => addresses.map(({ address, cidr }) => cidr ?? address));

@@ -35,7 +35,11 @@ export const execOp: OpMaker = (vertex, deps) => {
       const isNamed = resources === undefined && networkNameOf(vertex.metadata) === undefined;
       return isNamed ? map : { ...map, unnamed: 'things' };
     },
-    expect: () => deps.executor.expect(),
+    expect: () => {
+      const { network } = modesOf(exec, networkNameOf(vertex.metadata));
+      // One that goes by a proxy has a namespace that is made for it.
+      return deps.executor.expect(egressOf(exec) === undefined ? network : 'none');
+    },
     exec: (inputs, ctx) => runExec({ op: exec, meta, resources }, inputs, deps, ctx),
   };
 };
@@ -69,7 +73,7 @@ async function runExec(
   ctx: OpContext,
 ): Promise<Ref[]> {
   const prepared = new PreparedMounts(deps, ctx);
-  const log = new StepLog(ctx.progress);
+  const log = new StepLog(ctx.progress, deps.stepLog);
   const time = new StepTime(deps.stepTimeout, ctx.signal);
   const proxy = proxyFor(op, meta, ctx);
   try {
@@ -78,7 +82,8 @@ async function runExec(
     const { root, mounts } = prepared;
     const env = environment(meta);
     const check = () => checkRuns({ args: meta.args, cwd: meta.cwd, env }, { root, mounts }, deps.emulation);
-    if (platformOf(ctx.vertex.op.platform).architecture !== hostPlatform().architecture) await check();
+    const { architecture: machine } = platformOf(ctx.vertex.op.platform);
+    if (machine !== hostPlatform().architecture) await check();
     const spec = execSpec('exec', meta, {
       root,
       mounts,
@@ -86,6 +91,7 @@ async function runExec(
       secretEnv: await secretEnvironment(op.secretenv, ctx),
       ...modesOf(op, networkNameOf(ctx.vertex.metadata)),
       ...(proxy === undefined ? {} : { network: { proxy: proxy.request } }),
+      machine,
       resources,
       devices: await deviceEdits(op, deps.devices),
     });
@@ -119,7 +125,7 @@ async function runExec(
     return await prepared.commit(keptName(ctx.vertex));
   } catch (err) {
     if (ctx.signal.aborted) throw canceled(ctx.signal.reason);
-    if (time.isUp) throw withStep(tooLong(meta.args, time, log.tail()), ctx);
+    if (time.isUp) throw withStep(time.tooLong(meta.args, log.tail()), ctx);
     throw withStep(toDrydockError(err, 'exec'), ctx);
   } finally {
     time.stop();
@@ -138,6 +144,7 @@ function proxyFor(op: ExecOp, meta: Meta, ctx: OpContext) {
   const request: ProxyRequest = {
     egress,
     hosts: meta.extraHosts.map(({ Host, IP }) => ({ host: Host, ip: IP })),
+    variables: environment(meta),
     check: async (url) => ctx.judgeUrl?.(url) ?? url,
     reached: (found) => {
       use = found;
@@ -193,21 +200,6 @@ function withStep(err: DrydockError, { vertex }: OpContext): DrydockError {
   return err;
 }
 
-function tooLong(args: readonly string[], { limit = 0 }: StepTime, logTail: string[]): DrydockError {
-  const command = JSON.stringify(args.join(' '));
-  const seconds = limit / 1000;
-  return new DrydockError(
-    `process ${command} was stopped: it ran longer than a step may here (${seconds} s)`,
-    {
-      code: 'failed',
-      hop: 'exec',
-      logTail,
-      details: { command: args.join(' ') },
-      hint: 'The limit is `step-timeout` (DRYDOCK_STEP_TIMEOUT) of the one who runs the builder.',
-    },
-  );
-}
-
 function stepFailed(
   args: readonly string[],
   exitCode: number,
@@ -216,9 +208,9 @@ function stepFailed(
   { vertex }: OpContext,
 ): DrydockError {
   const command = JSON.stringify(args.join(' '));
-  const memory = shortage === undefined ? '' : `: cannot allocate memory (${shortageText(shortage)})`;
+  const memory = shortage === undefined ? undefined : `cannot allocate memory (${shortageText(shortage)})`;
   return new DrydockError(
-    `process ${command} did not complete successfully: exit code: ${exitCode}${memory}`,
+    `process ${command} did not complete successfully: exit code: ${exitCode}${memory === undefined ? '' : `: ${memory}`}`,
     {
       code: 'failed',
       hop: 'exec',
@@ -226,7 +218,7 @@ function stepFailed(
       logTail,
       step: vertex.name,
       source: vertex.source,
-      details: { command: args.join(' ') },
+      details: { command: args.join(' '), ...(memory === undefined ? {} : { memory }) },
       hint: hintFor(exitCode, shortage, logTail),
     },
   );

@@ -7,6 +7,7 @@ export { checkRuns } from './exec/emulated.ts';
 export { modesOf } from './exec/modes.ts';
 export { cacheId, PreparedMounts } from './exec/mounts.ts';
 export { execSpec, secretEnvironment } from './exec/spec.ts';
+export { StepTime } from './exec/step-time.ts';
 export { execOp } from './exec.ts';
 export { fileOp } from './file.ts';
 export { planFileOp } from './file-plan.ts';

@@ -13,7 +13,7 @@ export function limitedOps(makeOp: OpFactory, limit: number): OpFactory {
     if (free.has(vertex.op.op.case)) return op;
     return {
       cacheMap: (ctx) => op.cacheMap(ctx),
-      expect: () => op.expect?.(),
+      expect: () => op.expect?.() ?? (() => {}),
       exec: (inputs, ctx) => limiter.run(() => op.exec(inputs, ctx), ctx.signal),
     };
   };

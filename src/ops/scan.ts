@@ -12,7 +12,7 @@ import { checkInputs } from './check-inputs.ts';
 import type { OpMaker } from './deps.ts';
 
 /** Counts up when the scanner finds other things, so that lists are made anew. */
-const scannerVersion = 1;
+const scannerVersion = 2;
 const formats: readonly string[] = ['spdx', 'cyclonedx'] satisfies SbomFormat[];
 
 export const scanOp: OpMaker = (vertex, { store, refs }) => {

@@ -16,6 +16,19 @@ beforeAll(() => {
 });
 afterAll(() => h.close());
 
+test('the own list has all sockets for steps of linux/386 alone, and for none where it is strict', () => {
+  const hasSockets = (seccompProfile: string | undefined, machine?: string) =>
+    !JSON.stringify(
+      confinementFor({ seccompProfile })({ security: 'sandbox', capabilities: [], machine }).seccomp,
+    ).includes('"socket"');
+  expect([hasSockets(undefined), hasSockets(undefined, 'amd64'), hasSockets(undefined, '386')]).toEqual([
+    false,
+    false,
+    true,
+  ]);
+  expect(hasSockets('strict', '386')).toBe(false);
+});
+
 describe('a seccomp profile in a file', () => {
   let executor: Executor | undefined;
   afterEach(() => executor?.close());
@@ -154,7 +167,7 @@ describe('AppArmor and SELinux', () => {
         devices: [],
         deviceRules: [],
         terminal: false,
-        hostSys: false,
+        sysfs: undefined,
         emptyNetwork: false,
         hostPids: false,
       },

@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import {
   existsSync,
@@ -15,6 +15,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { detectCgroups } from '../../src/executor/cgroups.ts';
 import { createExecutor } from '../../src/executor/executor.ts';
+import { searchPath } from '../../src/executor/runtime.ts';
 import { Harness } from './harness.ts';
 
 let h: Harness;
@@ -38,41 +39,50 @@ function groupsOf(stateDir: string): string[] {
   });
 }
 
-test('kill -9 of the builder takes the container along, its mounts, and at the next start its cgroups', async () => {
-  const dir = mkdtempSync(join(tmpdir(), 'drydock-kill-'));
-  let builder: ChildProcess | undefined;
-  try {
-    const { spec } = h.spec(`trap "" TERM INT HUP; sleep ${nap} & echo up; sleep ${nap}`);
-    writeFileSync(join(dir, 'spec.json'), JSON.stringify(spec));
-    const child = spawn(process.execPath, [victim, dir], { stdio: ['ignore', 'pipe', 'inherit'] });
-    builder = child;
-    await once(child.stdout, 'data');
-    // The shell says so before either has become a `sleep`.
-    await until(() => sleepers() === 2);
-    // The next step's process waits meanwhile.
-    await until(() => waitingOf(child.pid).length === 1);
-    const waiting = waitingOf(child.pid);
-    const state = join(dir, 'state');
-    expect(groupsOf(state).length).toBeGreaterThan(0);
-    child.kill('SIGKILL');
-    await once(child, 'exit');
-    await until(() => sleepers() === 0);
-    await until(() => !waiting.some((pid) => existsSync(`/proc/${pid}`)));
-    expect(h.mounts(dir)).toEqual([]);
-
-    const left = groupsOf(state);
-    await sleep(60);
-    mkdirSync(join(dir, 'run2'));
-    const next = createExecutor({ runDir: join(dir, 'run2'), stateDir: state });
-    const quiet = { stdout: () => {}, stderr: () => {} };
-    const { exitCode } = await next.run(h.spec('true').spec, quiet, new AbortController().signal);
-    expect(exitCode).toBe(0);
-    expect(left.filter((group) => existsSync(group))).toEqual([]);
-  } finally {
-    builder?.kill('SIGKILL');
-    rmSync(dir, { recursive: true, force: true });
-  }
+/** The runtimes that are here; a crun that keeps no containers is none for steps. */
+const runtimes = ['runc', 'crun'].filter((name) => {
+  const { stdout } = spawnSync(name, ['run', '--help'], { encoding: 'utf8', env: { PATH: searchPath } });
+  return stdout?.includes('--keep');
 });
+
+test.each(runtimes)(
+  'kill -9 of the builder takes the container along, its mounts, and at the next start its cgroups: %s',
+  async (runtime) => {
+    const dir = mkdtempSync(join(tmpdir(), 'drydock-kill-'));
+    let builder: ChildProcess | undefined;
+    try {
+      const { spec } = h.spec(`trap "" TERM INT HUP; sleep ${nap} & echo up; sleep ${nap}`);
+      writeFileSync(join(dir, 'spec.json'), JSON.stringify(spec));
+      const child = spawn(process.execPath, [victim, dir, runtime], { stdio: ['ignore', 'pipe', 'inherit'] });
+      builder = child;
+      await once(child.stdout, 'data');
+      // The shell says so before either has become a `sleep`.
+      await until(() => sleepers() === 2);
+      // The next step's process waits meanwhile.
+      await until(() => waitingOf(child.pid).length === 1);
+      const waiting = waitingOf(child.pid);
+      const state = join(dir, 'state');
+      expect(groupsOf(state).length).toBeGreaterThan(0);
+      child.kill('SIGKILL');
+      await once(child, 'exit');
+      await until(() => sleepers() === 0);
+      await until(() => !waiting.some((pid) => existsSync(`/proc/${pid}`)));
+      expect(h.mounts(dir)).toEqual([]);
+
+      const left = groupsOf(state);
+      await sleep(60);
+      mkdirSync(join(dir, 'run2'));
+      const next = createExecutor({ runDir: join(dir, 'run2'), stateDir: state, runtime });
+      const quiet = { stdout: () => {}, stderr: () => {} };
+      const { exitCode } = await next.run(h.spec('true').spec, quiet, new AbortController().signal);
+      expect(exitCode).toBe(0);
+      expect(left.filter((group) => existsSync(group))).toEqual([]);
+    } finally {
+      builder?.kill('SIGKILL');
+      rmSync(dir, { recursive: true, force: true });
+    }
+  },
+);
 
 function sleepers(): number {
   return readdirSync('/proc').filter((pid) => {
@@ -98,6 +108,7 @@ function isWaiting(pid: string): boolean {
 }
 
 test('the next step is started by a process that waited, and the steps go on when that was killed', async () => {
+  const over = h.executor.expect('none');
   const first = h.run('sleep 0.4');
   // The first step's own process waits for its step too, for a moment.
   await until(() => {
@@ -111,6 +122,7 @@ test('the next step is started by a process that waited, and the steps go on whe
   process.kill(Number(childrenOf(waitingOf(process.pid)[0])[0]), 'SIGKILL');
   expect(await h.run("echo 'it''s'; exit 3")).toMatchObject({ exitCode: 3, out: 'its\n' });
   expect((await first).exitCode).toBe(0);
+  over();
   // When no step has come for a while, nothing waits any more.
   await until(() => waitingOf(process.pid).length === 0);
 });

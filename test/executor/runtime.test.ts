@@ -122,7 +122,21 @@ test('a runtime that is named is used untried, and a step says when it is not th
   };
   await expect(run('no-such-runtime')).rejects.toMatchObject({
     code: 'unavailable',
-    message: expect.stringContaining('no-such-runtime could not start'),
+    message: 'no-such-runtime cannot run steps: it is not there',
+  });
+  // One that is too old starts nothing, and one that is no runtime may even end well.
+  crun('[ "$*" != --version ] || { echo crun version 1.8.1; exit 0; }; [ "$*" = "run --help" ] || exit 64');
+  await expect(run(join(dir, 'bin/crun'))).rejects.toMatchObject({
+    code: 'unsupported',
+    message: expect.stringMatching(/bin\/crun \(crun version 1\.8\.1\) is too old to run steps/),
+    hint: expect.stringContaining('step-runtime'),
+  });
+  await expect(run('/bin/true')).rejects.toMatchObject({
+    message: expect.stringContaining('no OCI runtime'),
+  });
+  crun('echo a library is missing >&2; exit 127');
+  await expect(run(join(dir, 'bin/crun'))).rejects.toMatchObject({
+    message: expect.stringMatching(/bin\/crun cannot run steps: a library is missing$/),
   });
   crun('exec runc "$@"');
   expect(await run(join(dir, 'bin/crun'))).toBe(3);

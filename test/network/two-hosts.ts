@@ -3,7 +3,7 @@
  * cable and by which it reaches everything else. `onHost` runs a program of `children` there.
  */
 import { execFileSync, spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -53,10 +53,16 @@ export class TwoHosts {
     this.#server = this.#run(this.#other, 'web.ts', []);
   }
 
-  #run(namespace: string, program: string, args: readonly string[]) {
+  #run(namespace: string, program: string, args: readonly string[], without?: string) {
     return spawn(
       'nsenter',
-      [`--net=/run/netns/${namespace}`, process.execPath, join(children, program), ...args],
+      [
+        `--net=/run/netns/${namespace}`,
+        ...(without === undefined ? [] : this.#hiding(without)),
+        process.execPath,
+        join(children, program),
+        ...args,
+      ],
       {
         env: { ...process.env, PATH: path },
         stdio: ['ignore', 'pipe', 'inherit'],
@@ -64,9 +70,26 @@ export class TwoHosts {
     );
   }
 
-  /** Runs a program on the host to its end and returns what it printed, as JSON. `killAt`: a line at which it is killed. */
-  async onHost(program: string, args: unknown, killAt?: string): Promise<unknown> {
-    const child = this.#run(this.#host, program, [JSON.stringify({ dir: this.dir, ...(args as object) })]);
+  /** A command that runs another one where /usr/bin has not got a program. */
+  #hiding(program: string): string[] {
+    const at = mkdtempSync(join(this.dir, 'bin-'));
+    const upper = join(at, 'upper');
+    for (const folder of [upper, join(at, 'work')]) mkdirSync(folder);
+    execFileSync('mknod', [join(upper, program), 'c', '0', '0']);
+    const options = `lowerdir=/usr/bin,upperdir=${upper},workdir=${join(at, 'work')}`;
+    const script = `mount -t overlay overlay -o ${options} /usr/bin && exec "$@"`;
+    return ['unshare', '--mount', '--propagation', 'private', 'sh', '-c', script, 'sh'];
+  }
+
+  /** Runs a program on the host to its end and returns what it printed, as JSON. `killAt`: a line at which it is killed; `without`: a program that the host has not got. */
+  async onHost(
+    program: string,
+    args: unknown,
+    killAt?: string,
+    { without }: { without?: string } = {},
+  ): Promise<unknown> {
+    const given = JSON.stringify({ dir: this.dir, ...(args as object) });
+    const child = this.#run(this.#host, program, [given], without);
     let output = '';
     child.stdout?.on('data', (chunk: Buffer) => {
       output += chunk;

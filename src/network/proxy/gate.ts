@@ -1,5 +1,6 @@
 /** Decides which addresses the proxy connects to for a step: those that a step with a link of its own reaches. */
 import { type LookupAddress, type LookupOptions, lookup } from 'node:dns';
+import { lookup as lookUp } from 'node:dns/promises';
 import { isIP, type LookupFunction } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { isIn, parseSubnet, type Subnet } from '../addresses.ts';
@@ -66,6 +67,37 @@ export function checkedLookup(gate: Gate): LookupFunction {
     }
     lookup(name, { ...options, all: true }, (err, found) => answer(err, found ?? []));
   };
+}
+
+/**
+ * Throws for a name with an address that the step must not reach, before another proxy is asked for it. A name that is not
+ * known here may be known there.
+ */
+export async function checkName(name: string, gate: Gate): Promise<void> {
+  if (gate.isHost) return;
+  const found = await lookUp(name, { all: true }).catch(() => []);
+  for (const { address } of found) checkAddress(address, gate);
+}
+
+/**
+ * The URL of a proxy that a step has chosen, with an address that was checked in the place of its name: what connects to
+ * it later looks up no name. Throws for one that the step must not reach.
+ */
+export async function reachedByStep(proxy: string, gate: Gate): Promise<string> {
+  const url = new URL(proxy);
+  const host = url.hostname.replace(/^\[(.*)\]$/, '$1');
+  if (isIP(host) !== 0) {
+    checkAddress(host, gate);
+    return proxy;
+  }
+  if (url.protocol !== 'http:') {
+    throw new Error(`a step’s own proxy must be one of http://, and not ${url.protocol}//`);
+  }
+  const address = await new Promise<string>((resolve, reject) =>
+    checkedLookup(gate)(host, {}, (err, found) => (err === null ? resolve(String(found)) : reject(err))),
+  );
+  url.hostname = isIP(address) === 6 ? `[${address}]` : address;
+  return url.href;
 }
 
 function isOpen(address: string, gate: Gate): boolean {

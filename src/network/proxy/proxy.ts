@@ -12,14 +12,16 @@ import {
   type ServerResponse,
 } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
-import { isIP } from 'node:net';
+import { isIP, type LookupFunction } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { getCACertificates, TLSSocket } from 'node:tls';
+import { errnoCode } from '../../errors/index.ts';
 import type { Authority } from './authority.ts';
 import type { Capture } from './capture.ts';
-import { checkAddress, checkedLookup, type Gate } from './gate.ts';
+import { checkAddress, checkedLookup, checkName, type Gate, reachedByStep } from './gate.ts';
+import type { Upstream } from './upstream.ts';
 
 export interface ProxyOptions {
   authority: Authority;
@@ -29,6 +31,8 @@ export interface ProxyOptions {
   trusted: readonly string[];
   /** Returns the URL to ask in the place of one. Throws for one that the build may not have. */
   check(url: string, method: string): Promise<string>;
+  /** The proxy to ask a URL by; undefined: it is asked directly. Default: all are. */
+  upstream?(url: URL): Upstream | undefined;
 }
 
 /** Headers that are for one connection only. */
@@ -37,6 +41,12 @@ const hopByHop = [
   ...['trailer', 'transfer-encoding', 'upgrade'],
 ];
 const mostConnections = 256;
+
+/** The connections to servers, kept for the next request. */
+interface Agents {
+  http: HttpAgent;
+  https: HttpsAgent;
+}
 
 /** Serves a step until it is closed. */
 export class StepProxy {
@@ -47,19 +57,14 @@ export class StepProxy {
   readonly #sockets = new Set<Duplex>();
   /** The server at the far end of a tunnel, by the tunnel's socket: `host:port`. */
   readonly #tunnels = new WeakMap<object, string>();
-  readonly #http: HttpAgent;
-  readonly #https: HttpsAgent;
+  readonly #direct: Agents;
+  /** Those that ask by another proxy, by its URL. */
+  readonly #byProxy = new Map<string, Agents>();
 
   /** Takes over the descriptor of a socket that listens. */
   constructor(fd: number, options: ProxyOptions) {
     this.#options = options;
-    const lookup = checkedLookup(options.gate);
-    this.#http = new HttpAgent({ keepAlive: true, lookup });
-    this.#https = new HttpsAgent({
-      keepAlive: true,
-      lookup,
-      ca: [...usualAuthorities(), ...options.trusted],
-    });
+    this.#direct = this.#agents({ lookup: checkedLookup(options.gate) });
     this.#inner = createServer({ requestTimeout: 0 }, (request, response) => {
       const server = this.#tunnels.get(request.socket);
       void this.#answer(request, response, `https://${server}${request.url}`);
@@ -74,6 +79,14 @@ export class StepProxy {
     this.#server.on('error', () => {});
     this.#server.listen({ fd });
     this.#server.unref();
+  }
+
+  #agents(options: { lookup?: LookupFunction; proxyEnv?: NodeJS.ProcessEnv }): Agents {
+    const ca = [...usualAuthorities(), ...this.#options.trusted];
+    return {
+      http: new HttpAgent({ keepAlive: true, ...options }),
+      https: new HttpsAgent({ keepAlive: true, ca, ...options }),
+    };
   }
 
   #hold(socket: Duplex): void {
@@ -118,13 +131,12 @@ export class StepProxy {
       capture.request(method, asked, 502);
       capture.incomplete(method, asked, 'upstream_error');
       if (response.headersSent) response.destroy();
-      else response.writeHead(502, { 'content-type': 'text/plain' }).end(`${err.message}\n`);
+      else response.writeHead(502, { 'content-type': 'text/plain' }).end(`${reasonOf(err)}\n`);
     };
     try {
-      const host = url.hostname.replace(/^\[(.*)\]$/, '$1');
       // A look-up is made of names alone.
-      if (isIP(host) !== 0) checkAddress(host, gate);
-      const upstream = this.#ask(url, method, request);
+      if (isIP(hostOf(url)) !== 0) checkAddress(hostOf(url), gate);
+      const upstream = this.#ask(url, method, request, await this.#agentsFor(url));
       upstream.on('error', failed);
       upstream.once('response', (answer) => void this.#pass({ method, asked, request, response }, answer));
       await pipeline(request, upstream).catch(() => upstream.destroy());
@@ -133,14 +145,30 @@ export class StepProxy {
     }
   }
 
-  #ask(url: URL, method: string, { headers }: IncomingMessage) {
+  /** The connections by which a URL is asked. Throws for one that the step must not reach. */
+  async #agentsFor(asked: URL): Promise<Agents> {
+    const { gate, upstream: find } = this.#options;
+    // The names in the step's /etc/hosts are known here alone.
+    const isListed = gate.hosts.some(({ host }) => host.toLowerCase() === hostOf(asked).toLowerCase());
+    const upstream = isListed ? undefined : find?.(asked);
+    if (upstream === undefined) return this.#direct;
+    if (isIP(hostOf(asked)) === 0) await checkName(hostOf(asked), gate);
+    const known = this.#byProxy.get(upstream.url);
+    if (known !== undefined) return known;
+    const url = upstream.isOwn ? await reachedByStep(upstream.url, gate) : upstream.url;
+    const agents = this.#agents({ proxyEnv: { HTTP_PROXY: url, HTTPS_PROXY: url } });
+    this.#byProxy.set(upstream.url, agents);
+    return agents;
+  }
+
+  #ask(url: URL, method: string, { headers }: IncomingMessage, agents: Agents) {
     const kept = Object.fromEntries(Object.entries(headers).filter(([name]) => !hopByHop.includes(name)));
     // The content is noted as it is, not as one client likes it packed.
     delete kept['accept-encoding'];
     const common = { method, headers: { ...kept, host: url.host } };
     return url.protocol === 'https:'
-      ? httpsRequest(url, { ...common, agent: this.#https })
-      : httpRequest(url, { ...common, agent: this.#http });
+      ? httpsRequest(url, { ...common, agent: agents.https })
+      : httpRequest(url, { ...common, agent: agents.http });
   }
 
   async #pass(
@@ -176,9 +204,23 @@ export class StepProxy {
     this.#server.close();
     this.#inner.close();
     for (const socket of this.#sockets) socket.destroy();
-    this.#http.destroy();
-    this.#https.destroy();
+    for (const { http, https } of [this.#direct, ...this.#byProxy.values()]) {
+      http.destroy();
+      https.destroy();
+    }
   }
+}
+
+/** Why there is no answer, in words for the step. What Node says of another proxy has that one's password in it. */
+function reasonOf(err: Error): string {
+  if (!/^ERR_PROXY/.test(errnoCode(err) ?? '')) return err.message;
+  const status = /HTTP\/1\.\d (\d{3})/.exec(err.message)?.[1];
+  return `the proxy of this network did not connect${status === undefined ? '' : ` (${status})`}`;
+}
+
+/** The host of a URL; an address of IPv6 without its brackets. */
+function hostOf({ hostname }: URL): string {
+  return hostname.replace(/^\[(.*)\]$/, '$1');
 }
 
 /** Why an answer is no material that a digest can stand for; undefined when it is one, or has none to give. */

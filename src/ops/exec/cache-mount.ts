@@ -3,7 +3,7 @@
  * layer.
  */
 import { DrydockError, fail } from '../../errors/index.ts';
-import type { HeldFolder, KeptFolders } from '../../kept/index.ts';
+import type { HeldFolder, KeptFolders, KeptKey } from '../../kept/index.ts';
 import type { Session } from '../../session/index.ts';
 
 export type Sharing = 'shared' | 'private' | 'locked';
@@ -44,6 +44,11 @@ export async function emptyCacheMounts(
   );
 }
 
+/** What names a cache's folder. */
+export function keptKey({ id, owner, seed }: Pick<CacheMountRequest, 'id' | 'owner' | 'seed'>): KeptKey {
+  return { key: seed === undefined ? id : `${id}:${seed.key}`, owner };
+}
+
 /**
  * Takes a cache for a step. It is shared with others, an instance for the step alone, or locked by one step after the
  * other. Waits for a locked one; throws `canceled` when the signal fires.
@@ -53,7 +58,7 @@ export async function takeCacheMount(
   { id, owner, sharing, seed }: CacheMountRequest,
   signal: AbortSignal,
 ): Promise<HeldCacheMount> {
-  const key = { key: seed === undefined ? id : `${id}:${seed.key}`, owner };
+  const key = keptKey({ id, owner, seed });
   let held: HeldFolder | undefined;
   try {
     held =

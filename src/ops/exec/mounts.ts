@@ -13,7 +13,14 @@ import { contentDigest, refContext, type WorkContext } from '../../solver/index.
 import { createdByLabel, type Ref } from '../../store/index.ts';
 import { isDue, nextTurn, runTask } from '../../workers/index.ts';
 import type { OpDeps } from '../deps.ts';
-import { cacheMountOwner, type HeldCacheMount, type Sharing, takeCacheMount } from './cache-mount.ts';
+import {
+  cacheMountOwner,
+  type HeldCacheMount,
+  keptKey,
+  type Sharing,
+  takeCacheMount,
+} from './cache-mount.ts';
+import { restoreCacheMount } from './restore-mount.ts';
 import { forwardSocket } from './ssh-socket.ts';
 
 /** An output: a snapshot that is still to be committed, or an input that is handed on as it is. */
@@ -185,6 +192,8 @@ export class PreparedMounts {
   async #cache(mount: LlbMount, input: Ref | undefined): Promise<void> {
     if (Number(mount.output) >= 0)
       throw fail('invalid', 'llb', `cache mount ${mount.dest} cannot be an output`);
+    // What it is filled with at first is what a debugger is given for it: its key and its folder come of that.
+    this.#trees.set(mount, { input });
     const held = await this.#heldCache(mount, input);
     const bind: Mount = { type: 'bind', source: held.path, options: ['rbind', 'rw'] };
     this.mounts.push({
@@ -212,16 +221,15 @@ export class PreparedMounts {
       const target = { kind: 'layers' as const, dirs: [dir] };
       await runTask('fs.apply', { target, actions }, { signal: ctx.signal });
     };
-    const held = await takeCacheMount(
-      keptUnder(store.root).cacheMounts,
-      {
-        id,
-        owner: cacheMountOwner(ctx.session),
-        sharing: sharings[mount.cacheOpt?.sharing ?? 0] ?? 'shared',
-        seed: seeded ? { key, fill } : undefined,
-      },
-      ctx.signal,
-    );
+    const caches = keptUnder(store.root).cacheMounts;
+    const request = {
+      id,
+      owner: cacheMountOwner(ctx.session),
+      sharing: sharings[mount.cacheOpt?.sharing ?? 0] ?? 'shared',
+      seed: seeded ? { key, fill } : undefined,
+    };
+    await restoreCacheMount(store, caches, keptKey(request), ctx);
+    const held = await takeCacheMount(caches, request, ctx.signal);
     this.#releases.push(() => held.release());
     this.#caches.set(same, held);
     return held;

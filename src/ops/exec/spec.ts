@@ -24,6 +24,7 @@ interface ProcessPlace {
   secretEnv?: string[];
   network: ExecSpec['network'];
   security: ExecSpec['security'];
+  machine?: string;
   resources?: ExecSpec['resources'];
   devices?: ExecSpec['devices'];
 }

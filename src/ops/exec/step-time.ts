@@ -1,4 +1,5 @@
 /** Holds a step to a time. */
+import { DrydockError } from '../../errors/index.ts';
 
 /** The time of one step. It begins with the step's first process, not with the wait for a place to run. */
 export class StepTime {
@@ -15,7 +16,7 @@ export class StepTime {
   }
 
   start(): void {
-    if (this.limit === undefined) return;
+    if (this.limit === undefined || this.#timer !== undefined) return;
     this.#timer = setTimeout(() => this.#controller.abort(new Error('the time is up')), this.limit);
   }
 
@@ -25,5 +26,21 @@ export class StepTime {
 
   get isUp(): boolean {
     return this.#controller.signal.aborted;
+  }
+
+  /** The error of a process whose time was up. */
+  tooLong(args: readonly string[], logTail?: string[]): DrydockError {
+    const command = args.join(' ');
+    const seconds = (this.limit ?? 0) / 1000;
+    return new DrydockError(
+      `process ${JSON.stringify(command)} was stopped: it ran longer than a step may here (${seconds} s)`,
+      {
+        code: 'failed',
+        hop: 'exec',
+        logTail,
+        details: { command },
+        hint: 'The limit is `step-timeout` (DRYDOCK_STEP_TIMEOUT) of the one who runs the builder.',
+      },
+    );
   }
 }

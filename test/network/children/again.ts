@@ -1,0 +1,35 @@
+/** Runs on a host: gives a step's network back after it was used in several ways, and says whether the next step gets it. */
+import { execFileSync } from 'node:child_process';
+import { closeSync, fstatSync, openSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { createNetwork } from '../../../src/network/index.ts';
+
+const { dir, mode } = JSON.parse(process.argv[2] as string) as { dir: string; mode: 'bridge' | 'pasta' };
+const uses: Record<string, { command: string[]; isClean: boolean }> = {
+  nothing: { command: ['true'], isClean: true },
+  'a look': { command: ['cat', '/proc/net/route'], isClean: true },
+  'a packet to itself': { command: ['bash', '-c', 'echo > /dev/udp/127.0.0.1/9'], isClean: true },
+  'a packet to nobody': { command: ['bash', '-c', 'echo > /dev/udp/198.51.100.77/9'], isClean: true },
+  'a process with rights': { command: ['true'], isClean: false },
+};
+const told: Record<string, string> = {};
+for (const [use, { command, isClean }] of Object.entries(uses)) {
+  // A program of its own for each namespace takes its time.
+  if (mode === 'pasta' && !['nothing', 'a packet to nobody'].includes(use)) continue;
+  const networks = createNetwork(join(dir, 'network'), { mode, lasts: true });
+  const step = await networks.acquire({ mode: 'default', asksHost: false });
+  const [program = '', ...args] = command;
+  // Held: a new namespace could have the number of one that is gone.
+  const held = openSync(step.namespace as string, 'r');
+  const before = fstatSync(held).ino;
+  execFileSync('nsenter', [`--net=${step.namespace}`, program, ...args], { stdio: 'ignore' });
+  step.release(isClean);
+  const later = [];
+  for (let i = 0; i < 2; i++) later.push(await networks.acquire({ mode: 'default', asksHost: false }));
+  const isThere = later.some(({ namespace = '' }) => statSync(namespace).ino === before);
+  told[use] = isThere ? 'serves another step' : 'is gone';
+  for (const each of later) each.release();
+  await networks.close();
+  closeSync(held);
+}
+console.log(JSON.stringify(told));
