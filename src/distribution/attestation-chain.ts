@@ -2,7 +2,7 @@
  * What is stated of an image, with the documents that lead there, for those who check it: from the index to the
  * manifest of statements, the statements, and the signature of that manifest.
  */
-import { fail } from '../errors/index.ts';
+import { DrydockError, fail } from '../errors/index.ts';
 import {
   type Descriptor,
   type Digest,
@@ -15,7 +15,7 @@ import {
 } from '../oci/index.ts';
 import type { Referrer, RegistryClient } from '../registry/index.ts';
 import type { Store } from '../store/index.ts';
-import { aboutOf } from './attestations.ts';
+import { aboutOf, checkSubject } from './attestations.ts';
 import { parseIndex, parseManifest, rankPlatforms } from './documents.ts';
 import type { FetchContext } from './fetch.ts';
 import { registryDocuments, storeDocuments } from './resolve.ts';
@@ -33,11 +33,18 @@ export interface AttestationChain {
   blobs: { descriptor: Descriptor; bytes: Buffer }[];
 }
 
-/** The media types of signatures' manifests; sigstore's bundles come before cosign's own form. */
+/**
+ * The types of signatures' manifests; sigstore's bundles come before cosign's own form. Signatures under a tag
+ * (`sha256-….sig`) have no subject, by which those who check a chain could tell whose they are.
+ */
 const signatureTypes = [
   'application/vnd.dev.sigstore.bundle.v0.3+json',
   'application/vnd.dev.cosign.artifact.sig.v1+json',
 ];
+/** What go-containerregistry, and so cosign, writes into a list under a tag in the place of an artifact's type. */
+const emptyType = 'application/vnd.oci.empty.v1+json';
+/** The most manifests that are read to learn their types. */
+const maxTypeless = 50;
 /** The most bytes of all documents of a chain. */
 const maxAll = 12 << 20;
 
@@ -72,6 +79,7 @@ export async function attestationChain(
   const entry = index.manifests.find((each) => aboutOf(each) === image.digest);
   if (entry === undefined) return chain;
   const manifest = parseManifest(await reader.add(entry), reader.origin);
+  checkSubject({ entry, document: manifest, about: image.digest }, reader.origin);
   for (const layer of manifest.layers) {
     const type = layer.annotations?.['in-toto.io/predicate-type'];
     if (type !== undefined && options.predicateTypes.includes(type)) await reader.add(layer);
@@ -146,6 +154,27 @@ class ChainReader {
       signal,
     });
     const rank = ({ artifactType = '' }: Referrer) => signatureTypes.indexOf(artifactType);
-    return all.filter((each) => rank(each) >= 0).sort((a, b) => rank(a) - rank(b))[0];
+    const listed = all.filter((each) => rank(each) >= 0).sort((a, b) => rank(a) - rank(b))[0];
+    if (listed !== undefined && rank(listed) === 0) return listed;
+    const typeless = all.filter(
+      ({ artifactType = emptyType, mediaType }) => artifactType === emptyType && isManifestType(mediaType),
+    );
+    // The newest are last in a list under a tag.
+    for (const each of typeless.slice(-maxTypeless).reverse()) {
+      const artifactType = await this.#typeOf(each);
+      if (artifactType === signatureTypes[0]) return { ...each, artifactType };
+    }
+    return listed;
+  }
+
+  /** What the manifest itself says that it is; undefined where it says nothing, or is not there. */
+  async #typeOf(referrer: Referrer): Promise<string | undefined> {
+    try {
+      const { artifactType } = parseManifest(await this.#documents.bytes(referrer), this.origin);
+      return artifactType;
+    } catch (err) {
+      if (err instanceof DrydockError && ['not-found', 'corrupt', 'unsupported'].includes(err.code)) return;
+      throw err;
+    }
   }
 }

@@ -1,9 +1,9 @@
 /** Manifests of statements about images, which an index lists beside them, as they are in a store. */
-import { DrydockError } from '../errors/index.ts';
+import { DrydockError, fail } from '../errors/index.ts';
 import { type Descriptor, type Digest, isIndexType, isManifestType, type Manifest } from '../oci/index.ts';
 import type { Store } from '../store/index.ts';
 import { isDue, nextTurn } from '../workers/index.ts';
-import { parseIndex, parseManifest } from './documents.ts';
+import { type DocumentOrigin, parseIndex, parseManifest } from './documents.ts';
 
 export interface StoredAttestation {
   /** As the index lists it. */
@@ -56,6 +56,26 @@ export async function storedAttestations(
     if (infos.every((info) => info !== undefined)) found.push({ entry, document, about });
   }
   return found;
+}
+
+/**
+ * Checks that an attestation's own subject is the image that the index says it is about: otherwise statements about one
+ * image would be shown for another. Throws `corrupt`. Attestations in the form of images have no subject.
+ */
+export function checkSubject(
+  { entry, document: { subject }, about }: StoredAttestation,
+  { name, hop }: DocumentOrigin,
+): void {
+  if (subject === undefined || subject?.digest === about) return;
+  const other = JSON.stringify(subject?.digest ?? null);
+  throw fail(
+    'corrupt',
+    hop,
+    `${name}: the attestation ${entry.digest} has the subject ${other}, and its index says that it is about ${about}`,
+    {
+      hint: 'Somebody has put the index together wrongly, or wants statements to be taken for those of another image: have the image made again.',
+    },
+  );
 }
 
 /** Lists the blobs of an attestation: its config and the statements. */

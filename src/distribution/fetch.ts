@@ -1,6 +1,6 @@
 /** Fetches a registry's blobs into a store's content. */
-import { canceled, DrydockError, errnoCode, fail } from '../errors/index.ts';
-import { type CredentialSource, type Descriptor, parseReference } from '../oci/index.ts';
+import { canceled, DrydockError, errnoCode, fail, offline } from '../errors/index.ts';
+import { type CredentialSource, type Descriptor, familiarName, parseReference } from '../oci/index.ts';
 import type { ReportStatus } from '../progress/index.ts';
 import type { RegistryClient } from '../registry/index.ts';
 import { type ContentWriter, hold, type Store, writerInTurn } from '../store/index.ts';
@@ -12,6 +12,8 @@ export interface FetchContext {
   signal?: AbortSignal;
   report?: ReportStatus;
   credentials?: CredentialSource;
+  /** Nobody may be asked: what is not here is an error (`unavailable`). */
+  offline?: boolean;
 }
 
 /**
@@ -31,6 +33,8 @@ export async function fetchBlobInto(
 ): Promise<void> {
   const thing = { type: 'blob', id: blob.digest } as const;
   if (await hold(store, ctx.lease, thing)) return;
+  if (ctx.offline)
+    throw offline('registry', `the layer ${blob.digest} of ${familiarName(source)} is not here`);
   const { fetching, fetches } = store.work;
   await fetching.run(blob.digest, ctx.signal, () =>
     fetches.run(() => fetchOnce(store, client, source, blob, ctx), ctx.signal),

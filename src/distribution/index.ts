@@ -4,6 +4,7 @@ export {
   aboutOf,
   attestationEntries,
   blobsOf,
+  checkSubject,
   type StoredAttestation,
   storedAttestations,
 } from './attestations.ts';
@@ -17,7 +18,8 @@ export {
   readConfig,
 } from './documents.ts';
 export { type FetchContext, fetchBlobInto } from './fetch.ts';
-export { isFrom, isPublished, noteOrigin, referenceOf } from './known-names.ts';
+export type { ImageTrust } from './image-trust.ts';
+export { isFrom, isPublished, noteOrigin, referenceOf, repositoriesOf } from './known-names.ts';
 export { originLabels, originOf } from './origin.ts';
 export {
   type DocumentSource,
@@ -33,6 +35,7 @@ export {
   danglingName,
   type FoundImage,
   findImage,
+  findImageFor,
   imageFor,
   isDangling,
   isHere,

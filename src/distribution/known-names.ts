@@ -61,6 +61,14 @@ export async function isKnownAs(store: Store, name: string, digest: Digest): Pro
   return false;
 }
 
+/** The repositories that a blob in content is known to be in, as whole names: `docker.io/library/busybox`. */
+export async function repositoriesOf(store: Store, digest: Digest): Promise<string[]> {
+  const info = await store.content.info(digest);
+  return Object.entries(info?.labels ?? {}).flatMap(([key, text]) =>
+    key.startsWith(`${label}.`) ? pathsOf(text).map((path) => `${key.slice(label.length + 1)}/${path}`) : [],
+  );
+}
+
 function pathsOf(text: string | undefined): string[] {
   return text === undefined || text === '' ? [] : text.split(',');
 }

@@ -1,5 +1,5 @@
 /** Resolves a reference to one platform's manifest and config, and puts both into content. No layer is fetched. */
-import { DrydockError, fail } from '../errors/index.ts';
+import { DrydockError, fail, offline } from '../errors/index.ts';
 import {
   type Descriptor,
   type Digest,
@@ -112,12 +112,16 @@ export function storeDocuments(store: Store, name: string): DocumentSource {
   return { origin, bytes: (descriptor) => store.content.bytes(descriptor.digest) };
 }
 
-/** Reads documents of a registry's repository; documents in content are not fetched again. */
+/**
+ * Reads documents of a registry's repository; documents in content are not fetched again. `onFetch` hears of each that
+ * is fetched.
+ */
 export function registryDocuments(
   store: Store,
   client: RegistryClient,
   ref: string,
   ctx: FetchContext,
+  onFetch?: () => void,
 ): DocumentSource {
   const { domain, path } = parseReference(ref);
   const { credentials, signal } = ctx;
@@ -127,6 +131,8 @@ export function registryDocuments(
     async bytes(descriptor) {
       const known = await store.content.bytes(descriptor.digest).catch(() => undefined);
       if (known !== undefined) return known;
+      if (ctx.offline) throw offline('registry', `${descriptor.digest} of ${origin.name} is not here`);
+      onFetch?.();
       const pinned = formatReference({ domain, path, digest: descriptor.digest });
       if (isIndexType(descriptor.mediaType) || isManifestType(descriptor.mediaType)) {
         return (await client.manifest(pinned, { credentials, signal })).bytes;
@@ -182,8 +188,13 @@ export async function resolveImage(
     if (hint !== undefined) err.hint = hint;
     throw err;
   });
-  const source = registryDocuments(store, client, name, options);
+  let fetched = false;
+  const source = registryDocuments(store, client, name, options, () => {
+    fetched = true;
+  });
   const found = await readDocuments(store, source, target, options.platform, options.lease);
+  // Nothing refers to them once the build is over, and the next one asks for the same.
+  if (fetched) await store.content.linger?.(target.digest);
   await noteOrigin(store, name, [target.digest, found.manifest.digest]);
   return { ...found, ref: pin(name, target.digest), local: false };
 }

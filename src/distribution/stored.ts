@@ -172,6 +172,17 @@ export async function findImage(store: Store, nameOrId: string): Promise<FoundIm
   });
 }
 
+/**
+ * The same for a platform, when one is asked for. Throws as `findImage` does, and `not-found` when the image is not here
+ * for the platform.
+ */
+export async function findImageFor(store: Store, nameOrId: string, platform?: Platform): Promise<FoundImage> {
+  const found = await findImage(store, nameOrId);
+  if (platform === undefined) return found;
+  const images = await storedImages(store, found.record.name, found.record.target, platform);
+  return { ...found, image: imageFor(platform, images, nameOrId) };
+}
+
 /** Whether a name, a digest, an ID or the beginning of an ID fits an image in the store. */
 export async function isHere(store: Store, nameOrId: string): Promise<boolean> {
   try {

@@ -18,8 +18,8 @@ import { type HttpPool, readBody } from './http.ts';
 type Challenge = { scheme: 'basic' } | { scheme: 'bearer'; realm: string; service?: string; scope?: string };
 
 /** The scope of a token: `repository:team/app:pull,push`. */
-export function scopeOf(repository: string, push: boolean): string {
-  return `repository:${repository}:${push ? 'pull,push' : 'pull'}`;
+export function scopeOf(repository: string, { push, deletes }: Pick<Purpose, 'push' | 'deletes'>): string {
+  return `repository:${repository}:pull${push ? ',push' : ''}${deletes ? ',delete' : ''}`;
 }
 
 /** Parses WWW-Authenticate. Returns the strongest scheme that we support, or undefined. */

@@ -4,6 +4,7 @@
  */
 import type { Readable } from 'node:stream';
 import { DrydockError, fail } from '../errors/index.ts';
+import { KeyedQueue } from '../flow/index.ts';
 import {
   type CredentialSource,
   type Descriptor,
@@ -19,11 +20,14 @@ import {
 } from '../oci/index.ts';
 import { blobStream } from './blob.ts';
 import type { HostCertificates } from './certificates.ts';
+import { endpointOf } from './hosts.ts';
+import type { Capability } from './hosts-file.ts';
+import { HostsFiles, hostsFolders } from './hosts-folder.ts';
 import { readBody } from './http.ts';
 import { checkLogin } from './login.ts';
 import { acceptedManifests, checkManifest, type FetchedManifest, maxManifest } from './manifest.ts';
 import { type Mirror, parseMirror, placesOf, type RepositoryPlace } from './mirrors.ts';
-import { listReferrers, type Referrer } from './referrers.ts';
+import { attachReferrer, listReferrers, type Referrer } from './referrers.ts';
 import { listTags } from './tags.ts';
 import { purposeOf, Transport } from './transport.ts';
 import { pushBlob, type UploadSource } from './upload.ts';
@@ -38,6 +42,8 @@ export interface RegistryClientOptions {
   mirrors?: Readonly<Record<string, readonly string[]>>;
   /** Host → CAs and client certificates for it, besides those in /etc/docker/certs.d. */
   certificates?: Readonly<Record<string, HostCertificates>>;
+  /** Folders with a `hosts.toml` for registries; default: see `hostsFolders`. */
+  hostsFolders?: readonly string[];
   /** The number of tries after the first one; default 4. */
   retries?: number;
   /** The first pause between tries in ms, doubled each time; default 300. */
@@ -64,10 +70,14 @@ export class RegistryClient {
   readonly #transport: Transport;
   readonly #mirrors: ReadonlyMap<string, readonly Mirror[]>;
   readonly #options: RegistryClientOptions;
+  readonly #hosts: HostsFiles;
+  /** Writers of lists of referrers, one after the other for each list. */
+  readonly #lists = new KeyedQueue();
 
   /** Throws `invalid` for a mirror that is no host. */
   constructor(options: RegistryClientOptions) {
     this.#options = options;
+    this.#hosts = new HostsFiles(options.hostsFolders ?? hostsFolders());
     this.#mirrors = new Map(
       Object.entries(options.mirrors ?? {}).map(([domain, list]) => [domain, list.map(parseMirror)]),
     );
@@ -100,7 +110,7 @@ export class RegistryClient {
   /** The descriptor of the manifest or index that a reference names now. Asks with HEAD, if that answers enough. */
   async resolve(ref: string, ctx: RegistryContext = {}): Promise<Descriptor> {
     const parsed = parseReference(ref);
-    return this.#fromAny(parsed, async (place) => {
+    return this.#fromAny(parsed, byName(parsed), async (place) => {
       const response = await this.#transport.call({
         purpose: purposeOf(`resolving ${familiarName(ref)}`, place.domain, place.path),
         path: place.path,
@@ -140,7 +150,7 @@ export class RegistryClient {
    */
   async manifest(ref: string, ctx: RegistryContext = {}): Promise<FetchedManifest> {
     const parsed = parseReference(ref);
-    return this.#fromAny(parsed, (place) => this.#manifest(place, parsed, ctx));
+    return this.#fromAny(parsed, byName(parsed), (place) => this.#manifest(place, parsed, ctx));
   }
 
   async #manifest(place: RepositoryPlace, ref: Reference, ctx: RegistryContext): Promise<FetchedManifest> {
@@ -181,19 +191,40 @@ export class RegistryClient {
 
   /** The tags of a reference's repository. */
   async tags(ref: string, ctx: RegistryContext = {}): Promise<string[]> {
-    const { domain, path } = parseReference(ref);
+    const { domain, path } = await this.#lastOf(parseReference(ref), 'resolve');
     return listTags(this.#transport, domain, path, ctx);
   }
 
   /**
-   * The manifests that refer to the manifest of a reference's digest; none when the registry knows of none. Throws
-   * `invalid` for a reference without a digest.
+   * The manifests that refer to the manifest of a reference's digest, as the first of the mirrors and the registry tells
+   * that knows of any. Throws `invalid` for a reference without a digest.
    */
-  async referrers(ref: string, ctx: RegistryContext = {}): Promise<Referrer[]> {
+  async referrers(ref: string, ctx: RegistryContext & { artifactType?: string } = {}): Promise<Referrer[]> {
     const parsed = parseReference(ref);
     const { digest } = parsed;
     if (digest === undefined) throw fail('invalid', 'registry', `${ref} has no digest`);
-    return this.#fromAny(parsed, (place) => listReferrers(this.#transport, place, digest, ctx));
+    return this.#fromAny(parsed, 'pull', async (place, isLast) => {
+      const list = await listReferrers(this.#transport, place, digest, ctx);
+      if (list.length === 0 && !isLast) throw fail('not-found', 'registry', `${place.domain} lists none`);
+      return list;
+    });
+  }
+
+  /**
+   * Puts a manifest that refers to the manifest of a reference's digest into its repository, such as a signature. Throws
+   * `invalid` for a reference without a digest.
+   */
+  async attach(
+    ref: string,
+    referrer: Referrer,
+    manifest: Uint8Array,
+    ctx: RegistryContext = {},
+  ): Promise<void> {
+    const parsed = parseReference(ref);
+    const { digest } = parsed;
+    if (digest === undefined) throw fail('invalid', 'registry', `${ref} has no digest`);
+    const place = await this.#writtenAt(parsed);
+    await this.#lists.run(ref, () => attachReferrer(this.#transport, place, digest, referrer, manifest, ctx));
   }
 
   /**
@@ -218,14 +249,14 @@ export class RegistryClient {
         if (err instanceof DrydockError && err.code === 'canceled') throw err;
       }
     }
-    return this.#fromAny(parsed, (place) => blobStream(this.#transport, place, blob, ctx));
+    return this.#fromAny(parsed, 'pull', (place) => blobStream(this.#transport, place, blob, ctx));
   }
 
   /**
    * The size of a repository's blob in bytes. Throws `not-found`, and `unavailable` when the registry does not tell.
    */
   async blobSize(ref: string, digest: Digest, ctx: RegistryContext = {}): Promise<number> {
-    const { domain, path } = parseReference(ref);
+    const { domain, path } = await this.#lastOf(parseReference(ref), 'pull');
     const purpose = purposeOf(`looking for ${digest}`, domain, path);
     const at = `blobs/${digest}`;
     const { credentials, signal } = ctx;
@@ -246,7 +277,8 @@ export class RegistryClient {
     digest: Digest,
     ctx: RegistryContext & { push?: boolean } = {},
   ): Promise<boolean> {
-    const { domain, path } = parseReference(ref);
+    const parsed = parseReference(ref);
+    const { domain, path } = await (ctx.push ? this.#writtenAt(parsed) : this.#lastOf(parsed, 'pull'));
     const response = await this.#transport.call({
       purpose: purposeOf(`looking for ${digest}`, domain, path, ctx.push),
       path,
@@ -270,9 +302,10 @@ export class RegistryClient {
     open: UploadSource,
     ctx: RegistryContext & { mountFrom?: string; onProgress?: (sent: number) => void } = {},
   ): Promise<'exists' | 'mounted' | 'pushed'> {
-    const { domain, path } = parseReference(ref);
+    const parsed = parseReference(ref);
+    const { domain, path } = await this.#writtenAt(parsed);
     const from = ctx.mountFrom === undefined ? undefined : parseReference(ctx.mountFrom);
-    const mount = from?.domain === domain && from.path !== path ? from.path : undefined;
+    const mount = from?.domain === parsed.domain && from.path !== path ? from.path : undefined;
     if (await this.hasBlob(ref, blob.digest, { ...ctx, push: true })) return 'exists';
     return pushBlob(this.#transport, domain, path, blob, open, { ...ctx, mount });
   }
@@ -288,10 +321,11 @@ export class RegistryClient {
     ctx: RegistryContext = {},
   ): Promise<void> {
     const parsed = parseReference(ref);
+    const place = await this.#writtenAt(parsed);
     const at = parsed.tag ?? parsed.digest ?? 'latest';
     const response = await this.#transport.call({
-      purpose: purposeOf(`pushing ${familiarName(ref)}`, parsed.domain, parsed.path, true),
-      path: parsed.path,
+      purpose: purposeOf(`pushing ${familiarName(ref)}`, place.domain, place.path, true),
+      path: place.path,
       method: 'PUT',
       at: `manifests/${at}`,
       headers: { 'content-type': descriptor.mediaType },
@@ -310,18 +344,83 @@ export class RegistryClient {
     }
   }
 
+  /**
+   * Deletes the manifest of a reference's digest, and with it the tags that name it. One that is not there is no error.
+   * Throws `invalid` for a reference without a digest, `unsupported` when the registry lets nothing be deleted.
+   */
+  async deleteManifest(ref: string, ctx: RegistryContext = {}): Promise<void> {
+    const parsed = parseReference(ref);
+    const { digest } = parsed;
+    if (digest === undefined) throw fail('invalid', 'registry', `${ref} has no digest`);
+    const { domain, path } = await this.#writtenAt(parsed);
+    const purpose = purposeOf(`deleting ${familiarName(ref)}`, domain, path, true);
+    const response = await this.#transport.call({
+      purpose: { ...purpose, deletes: true },
+      ...{ path, method: 'DELETE', at: `manifests/${digest}`, ok: [200, 202, 204, 404], ...ctx },
+    });
+    response.resume();
+  }
+
   /** Asks the domain's mirrors, then the domain itself; throws the last one's error. */
-  async #fromAny<T>(ref: Reference, ask: (place: RepositoryPlace) => Promise<T>): Promise<T> {
-    const places = placesOf(ref, this.#mirrors.get(ref.domain));
+  async #fromAny<T>(
+    ref: Reference,
+    capability: Capability,
+    ask: (place: RepositoryPlace, isLast: boolean) => Promise<T>,
+  ): Promise<T> {
+    const mirrors = placesOf(ref, this.#mirrors.get(ref.domain)).slice(0, -1);
+    const places = [...mirrors, ...(await this.#placesAt(ref, capability))];
     for (const place of places.slice(0, -1)) {
       try {
-        return await ask(place);
+        return await ask(place, false);
       } catch (err) {
         if (err instanceof DrydockError && err.code === 'canceled') throw err;
       }
     }
-    return ask(places.at(-1) as RepositoryPlace);
+    return ask(places.at(-1) as RepositoryPlace, true);
   }
+
+  /** The places of a repository that can do something, as its `hosts.toml` says; the registry itself without one. */
+  async #placesAt(
+    { domain, path }: Pick<Reference, 'domain' | 'path'>,
+    capability: Capability,
+  ): Promise<[RepositoryPlace, ...RepositoryPlace[]]> {
+    const servers = await this.#hosts.of(domain);
+    if (servers === undefined) return [{ domain, path }];
+    const [first, ...others] = servers.filter(({ capabilities }) => capabilities.includes(capability));
+    if (first === undefined) {
+      throw fail(
+        'denied',
+        'registry',
+        `no server of ${domain} may be asked to ${capability}, says its hosts.toml`,
+        {
+          hint: `Add "${capability}" to the capabilities of one.`,
+        },
+      );
+    }
+    const own = endpointOf(domain).host;
+    const placeOf = (server: typeof first): RepositoryPlace => {
+      this.#transport.learn(server);
+      const namespace = new URL(server.origin).host === own ? undefined : domain;
+      return { domain: server.name, path, namespace };
+    };
+    return [placeOf(first), ...others.map(placeOf)];
+  }
+
+  /** The last of the places that can do something: the registry itself, or what stands for it. */
+  async #lastOf(ref: Reference, capability: Capability): Promise<RepositoryPlace> {
+    const places = await this.#placesAt(ref, capability);
+    return places.at(-1) ?? places[0];
+  }
+
+  /** The place that a repository is written to. */
+  async #writtenAt(ref: Pick<Reference, 'domain' | 'path'>): Promise<RepositoryPlace> {
+    return (await this.#placesAt(ref, 'push'))[0];
+  }
+}
+
+/** What a server must be able to do to be asked for a manifest. */
+function byName({ digest }: Reference): Capability {
+  return digest === undefined ? 'resolve' : 'pull';
 }
 
 function target(ref: Reference): string {

@@ -13,6 +13,8 @@ export interface Purpose {
   /** `host/repository` in the form that the user knows. */
   repository: string;
   push?: boolean;
+  /** Something is deleted. */
+  deletes?: boolean;
 }
 
 /** The registry's own message in an error body (OCI distribution spec, "Error Codes"), or a plain text body. */
@@ -112,6 +114,9 @@ function hintOf(
   }
   if (status === 401) {
     return `No credentials were given. Log in with \`docker login${host}\`, or check the name: some registries say this of repositories that do not exist.`;
+  }
+  if (purpose.deletes && (status === 403 || status === 405)) {
+    return `The registry must let manifests be deleted (docker-registry's setting storage.delete.enabled), and the account must have the right to.`;
   }
   if (status === 403) {
     return `Check that the account may ${purpose.push ? 'push to' : 'pull from'} ${purpose.repository}, or log in with \`docker login${host}\`.`;

@@ -1,5 +1,5 @@
 /** Finds the hosts that serve a reference's domain. */
-import { isIP } from 'node:net';
+import { ipFamily } from '../words/index.ts';
 
 /** One server to ask for a repository. */
 interface RegistryEndpoint {
@@ -21,7 +21,7 @@ export function endpointOf(domain: string): RegistryEndpoint {
 export function isLocalHost(host: string): boolean {
   const name = hostname(host);
   if (name === 'localhost' || name.endsWith('.localhost')) return true;
-  return isIP(name) === 4 ? name.startsWith('127.') : name === '::1';
+  return ipFamily(name) === 4 ? name.startsWith('127.') : name === '::1';
 }
 
 /** The host without its port and without IPv6 brackets. */

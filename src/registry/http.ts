@@ -23,10 +23,16 @@ export interface HttpRequest {
   insecure: boolean;
   /** Give up after this many ms without a byte. */
   idleMs: number;
+  /** CAs and our own certificates for the server, besides those that are known for its host. */
+  certificates?: HostCertificates;
+  /** Headers that are for this server alone: they do not follow a redirect to another. */
+  own?: readonly string[];
   /** Present no client certificate, since the server is not the one that certificates are for. */
   anonymous?: boolean;
   /** The body is a secret: a redirect to another origin is refused. */
   secret?: boolean;
+  /** Takes a redirect as the answer. */
+  stay?: boolean;
 }
 
 export type HttpResponse = http.IncomingMessage & {
@@ -69,7 +75,7 @@ export class HttpPool {
       const location = response.headers.location;
       const status = response.statusCode ?? 0;
       const moved = status === 301 || status === 302 || status === 303 || status === 307 || status === 308;
-      if (!moved || location === undefined) return Object.assign(response, { finalUrl: url });
+      if (!moved || location === undefined || request.stay) return Object.assign(response, { finalUrl: url });
       response.resume();
       if (hops === maxRedirects)
         throw new Error(`more than ${maxRedirects} redirects, last from ${url.origin}`);
@@ -80,6 +86,7 @@ export class HttpPool {
       if (next.origin !== url.origin) {
         if (request.secret) throw elsewhere(url, next);
         delete headers.authorization;
+        for (const name of request.own ?? []) delete headers[name];
         anonymous = true;
       }
       if (status === 303 && method !== 'HEAD') {
@@ -152,11 +159,11 @@ export class HttpPool {
     return this.#plain;
   }
 
-  #agentFor(host: string, { insecure, anonymous = false }: HttpRequest): https.Agent {
-    const named = `${host} ${insecure} ${anonymous}`;
+  #agentFor(host: string, { insecure, anonymous = false, certificates }: HttpRequest): https.Agent {
+    const named = `${host} ${insecure} ${anonymous} ${certificates === undefined ? '' : JSON.stringify(certificates)}`;
     let agent = this.#tls.get(named);
     if (agent === undefined) {
-      const { ca, cert, key } = readCertificates(host, this.#certificates[host]);
+      const { ca, cert, key } = readCertificates(host, certificates ?? this.#certificates[host]);
       const { rootCertificates } = process.getBuiltinModule('node:tls');
       agent = new (tlsHttp().Agent)({
         keepAlive: true,

@@ -2,6 +2,6 @@
 export type { HostCertificates } from './certificates.ts';
 export { RegistryClient } from './client.ts';
 export { endpointOf } from './hosts.ts';
-export { HttpPool, type HttpResponse } from './http.ts';
+export { HttpPool, type HttpResponse, readBody } from './http.ts';
 export { parseInsecure } from './insecure.ts';
 export type { Referrer } from './referrers.ts';

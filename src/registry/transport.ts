@@ -6,6 +6,7 @@ import { Authorizer, parseChallenge, scopeOf } from './auth.ts';
 import type { HostCertificates } from './certificates.ts';
 import { connectionError, isTlsCode, type Purpose, statusError } from './errors.ts';
 import { endpointOf, isLocalHost } from './hosts.ts';
+import type { HostServer } from './hosts-file.ts';
 import { HttpPool, type HttpRequest, type HttpResponse, readBody } from './http.ts';
 import { InsecureHosts } from './insecure.ts';
 
@@ -50,6 +51,8 @@ export class Transport {
   readonly #pool: HttpPool;
   readonly #auth: Authorizer;
   readonly #insecure: InsecureHosts;
+  /** Servers that a file describes, by their names: a purpose has such a name in the place of a host. */
+  readonly #servers = new Map<string, HostServer>();
   readonly #schemes = new Map<string, Promise<'http' | 'https'>>();
   /** Hosts that have answered before: a refused connection is then worth another try. */
   readonly #seen = new Set<string>();
@@ -60,6 +63,11 @@ export class Transport {
     this.#insecure = new InsecureHosts(options.insecure);
     this.#pool = new HttpPool(options.certificates);
     this.#auth = new Authorizer(this.#pool, options.userAgent);
+  }
+
+  /** Has calls for a host of this name go to the server. */
+  learn(server: HostServer): void {
+    this.#servers.set(server.name, server);
   }
 
   close(): void {
@@ -114,23 +122,29 @@ export class Transport {
     call: TransportCall,
   ): Promise<{ response: HttpResponse; credentials: RegistryCredentials | undefined }> {
     const { host } = call.purpose;
+    const server = this.#servers.get(host);
     const net = {
-      insecure: await orAbort(this.#insecure.has(host), call.signal),
+      insecure: server?.skipVerify ?? (await orAbort(this.#insecure.has(host), call.signal)),
+      certificates: server?.certificates,
       idleMs: this.options.idleMs,
       signal: call.signal,
     };
-    const registry = new URL(`${await this.#scheme(host, net)}://${host}`);
+    const registry = new URL(server?.origin ?? `${await this.#scheme(host, net)}://${host}`);
     const url =
-      call.at instanceof URL ? call.at : new URL(`/v2/${call.path && `${call.path}/`}${call.at}`, registry);
+      call.at instanceof URL
+        ? call.at
+        : new URL(`${server?.base ?? '/v2'}/${call.path && `${call.path}/`}${call.at}`, registry);
     // containerd asks its mirrors in this way: https://github.com/containerd/containerd/blob/main/docs/hosts.md
     if (call.namespace !== undefined) url.searchParams.set('ns', call.namespace);
     // Credentials are for the registry's scheme, host and port. An upload's place or a layer's URL elsewhere (a bucket
     // with a signed URL, another port, no TLS) gets none.
     const ours = url.origin === registry.origin;
-    const scopes = call.path === '' ? [] : [scopeOf(call.path, call.purpose.push === true)];
-    if (call.alsoPull !== undefined) scopes.push(scopeOf(call.alsoPull, false));
+    const scopes = call.path === '' ? [] : [scopeOf(call.path, call.purpose)];
+    if (call.alsoPull !== undefined) scopes.push(scopeOf(call.alsoPull, {}));
     // A client may take its time to answer, or never answer.
-    const asked = ours ? call.credentials?.(endpointOf(host).credentialKey) : undefined;
+    const asked = ours
+      ? call.credentials?.(endpointOf(server ? registry.host : host).credentialKey)
+      : undefined;
     const credentials = asked && (await orAbort(asked, call.signal));
     for (let second = false; ; second = true) {
       const authorization = ours
@@ -139,15 +153,17 @@ export class Transport {
       const headers: Record<string, string> = {
         'user-agent': this.options.userAgent,
         'accept-encoding': 'identity',
+        ...(ours ? server?.headers : {}),
         ...call.headers,
       };
       if (authorization !== undefined) headers.authorization = authorization;
       const { method, body } = call;
-      const response = await this.#pool.send({ method, url, headers, body, anonymous: !ours, ...net });
+      const own = Object.keys(server?.headers ?? {});
+      const response = await this.#pool.send({ method, url, headers, own, body, anonymous: !ours, ...net });
       this.#seen.add(host);
       // Another host that the registry sends us to gets no proof if it asks: it would choose where the password goes.
-      const own = response.finalUrl.origin === registry.origin;
-      if (response.statusCode !== 401 || second || !own) return { response, credentials };
+      const isOwn = response.finalUrl.origin === registry.origin;
+      if (response.statusCode !== 401 || second || !isOwn) return { response, credentials };
       const challenge = parseChallenge(response.headers['www-authenticate']);
       if (challenge === undefined) return { response, credentials };
       this.#auth.challenged(registry, challenge);

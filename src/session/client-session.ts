@@ -3,13 +3,14 @@ import type { Duplex, Readable } from 'node:stream';
 import type { GrpcChannel } from '../grpc/index.ts';
 import type { RegistryCredentials } from '../oci/index.ts';
 import type { CheckPolicyResponse } from '../pb/session/policy_pb.js';
+import { CallMemory, CallsAhead } from './calls-ahead.ts';
 import type { SessionInfo } from './headers.ts';
-import { Peer } from './peer.ts';
+import { notServed, Peer } from './peer.ts';
 import { registryCredentials } from './services/auth.ts';
 import { clientContent } from './services/content.ts';
 import { type ChosenExporter, finalizeExport, findExporters } from './services/exporter.ts';
 import { clientOutput } from './services/file-send.ts';
-import { syncedFolder } from './services/file-sync.ts';
+import { diffCopyMethod, folderKey, syncedFolder } from './services/file-sync.ts';
 import { checkPolicy, type PolicyQuestion } from './services/policy.ts';
 import { getSecret } from './services/secrets.ts';
 import { sshAgent } from './services/ssh.ts';
@@ -26,12 +27,19 @@ export class ConnectedSession implements ClientSession {
   readonly #channel: GrpcChannel;
   readonly #peer: Peer;
   readonly #closed = new AbortController();
+  readonly #ahead: CallsAhead;
 
-  constructor(info: SessionInfo, channel: GrpcChannel, owner?: string) {
+  /** `memory`: what builds have asked of clients' folders. */
+  constructor(info: SessionInfo, channel: GrpcChannel, owner?: string, memory = new CallMemory()) {
     this.info = info;
     this.owner = owner;
     this.#channel = channel;
-    this.#peer = new Peer(info, channel, owner);
+    const peer = new Peer(info, channel, owner);
+    this.#peer = peer;
+    this.#ahead = new CallsAhead(memory, folderKey(peer), async (metadata, signal) => {
+      const call = await peer.open('its folders', diffCopyMethod, { metadata, signal });
+      return call === notServed ? undefined : call;
+    });
     void channel.closed.then((reason) => this.#closed.abort(reason));
   }
 
@@ -49,7 +57,11 @@ export class ConnectedSession implements ClientSession {
   }
 
   async local(name: string): Promise<LocalProvider | undefined> {
-    return syncedFolder(this.#peer, name);
+    return syncedFolder(this.#peer, name, this.#ahead);
+  }
+
+  expect(purpose: string): () => void {
+    return this.#ahead.expect(purpose);
   }
 
   upload(id: string): Promise<Readable | undefined> {

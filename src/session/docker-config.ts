@@ -3,13 +3,13 @@
  * https://docs.docker.com/reference/cli/docker/login/#credential-stores
  */
 
-import { spawn } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { errnoCode, fail } from '../errors/index.ts';
 import type { CredentialSource, RegistryCredentials } from '../oci/index.ts';
 import { hostOfAddress, withoutEnd } from '../words/index.ts';
+import { helperFault, runHelper } from './credential-helper.ts';
 
 interface ConfigFile {
   auths: Record<string, AuthEntry>;
@@ -25,7 +25,6 @@ interface AuthEntry {
   registrytoken?: string;
 }
 
-const helperTimeoutMs = 30_000;
 const hubKey = 'https://index.docker.io/v1/';
 
 /**
@@ -123,64 +122,24 @@ function credentialsOf(entry: AuthEntry, host: string): RegistryCredentials | un
   return Object.keys(out).length === 0 ? undefined : out;
 }
 
-/**
- * Runs `docker-credential-NAME get` with the host on its stdin.
- * https://github.com/docker/docker-credential-helpers#development
- */
 async function askHelper(
   name: string,
   host: string,
   env: NodeJS.ProcessEnv,
 ): Promise<RegistryCredentials | undefined> {
-  const program = `docker-credential-${name}`;
-  const broken = (why: string, cause?: unknown) =>
-    fail('unauthenticated', 'client', `the credential helper ${program} failed for ${host}: ${why}`, {
-      cause,
-      hint: `docker's config.json names this helper (credsStore or credHelpers); install it, or remove it from the file.`,
-    });
-  if (!/^[A-Za-z0-9._-]+$/.test(name)) throw broken('its name is not a plain word');
-  const { code, stdout, stderr } = await run(program, host, env).catch((err) => {
-    throw broken(errnoCode(err) === 'ENOENT' ? 'there is no such program' : String(err.message), err);
-  });
-  if (code !== 0) {
-    const said = (stdout + stderr).trim();
-    // The protocol's own words for "nothing is filed", as every helper prints them.
-    if (/credentials not found/i.test(said)) return undefined;
-    throw broken(said.slice(0, 300) || `it ended with ${code}`);
-  }
+  const stdout = await runHelper(name, 'get', host, host, env);
+  if (stdout === undefined) return undefined;
   let answer: unknown;
   try {
     answer = JSON.parse(stdout);
   } catch (cause) {
-    throw broken('its answer is not JSON', cause);
+    throw helperFault(name, host, 'its answer is not JSON', cause);
   }
-  if (!isRecord(answer) || typeof answer.Secret !== 'string') throw broken('its answer has no Secret');
+  if (!isRecord(answer) || typeof answer.Secret !== 'string') {
+    throw helperFault(name, host, 'its answer has no Secret');
+  }
   if (answer.Username === '<token>') return { identityToken: answer.Secret };
   return { username: String(answer.Username ?? ''), password: answer.Secret };
-}
-
-function run(
-  program: string,
-  input: string,
-  env: NodeJS.ProcessEnv,
-): Promise<{ code: number | null; stdout: string; stderr: string }> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(program, ['get'], { env, stdio: 'pipe', timeout: helperTimeoutMs });
-    let stdout = '';
-    let stderr = '';
-    child.stdout.on('data', (data) => {
-      stdout += data;
-      if (stdout.length > 1 << 20) child.kill('SIGKILL');
-    });
-    child.stderr.on('data', (data) => {
-      stderr = (stderr + data).slice(-4096);
-    });
-    child.on('error', reject);
-    child.on('close', (code) => resolve({ code, stdout, stderr }));
-    // A helper that does not read is no error of ours.
-    child.stdin.on('error', () => {});
-    child.stdin.end(input);
-  });
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

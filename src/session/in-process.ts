@@ -10,7 +10,12 @@ import { SshAgents, type SshSource } from './ssh-agent.ts';
 import type { Session } from './types.ts';
 
 /** A secret's ID, and the file or environment variable that holds its value. */
-export type SecretSource = { id: string } & ({ file: string } | { env: string });
+export type SecretSource = { id: string } & (
+  | { file: string }
+  | { env: string }
+  /** Gets the value when it is asked for. */
+  | { value(): Promise<Buffer> }
+);
 
 /** The things that a client in this process offers to its build. */
 export interface InProcessOptions {
@@ -74,6 +79,7 @@ export function inProcessSession(options: InProcessOptions): InProcessSession {
 }
 
 async function readSecret(source: SecretSource): Promise<Buffer | undefined> {
+  if ('value' in source) return source.value();
   if ('env' in source) {
     const value = process.env[source.env];
     return value === undefined ? undefined : Buffer.from(value);

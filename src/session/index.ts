@@ -4,6 +4,7 @@
  */
 
 export { dockerConfigCredentials } from './docker-config.ts';
+export { forgetAccount, keepAccount } from './docker-config-file.ts';
 export { dockerProxies } from './docker-proxies.ts';
 export { folderSync } from './folder-sync.ts';
 export { goMode } from './fsutil/mode.ts';

@@ -8,6 +8,7 @@ import type { Duplex } from 'node:stream';
 import { fail, throwIfAborted } from '../errors/index.ts';
 import { Arrivals } from '../flow/index.ts';
 import { answerUpgrade, GrpcChannel, withHead } from '../grpc/index.ts';
+import { CallMemory } from './calls-ahead.ts';
 import { ConnectedSession } from './client-session.ts';
 import { plainSessionId, readSessionInfo } from './headers.ts';
 import { clientHealth, type HealthOptions, healthMethod, watchHealth } from './health.ts';
@@ -40,6 +41,7 @@ export class SessionManager {
   readonly #sessions = new Map<string, ConnectedSession>();
   readonly #gone = new Set<string>();
   readonly #arrivals = new Arrivals();
+  readonly #memory = new CallMemory();
 
   constructor(options: SessionManagerOptions = {}) {
     this.#options = options;
@@ -128,7 +130,7 @@ export class SessionManager {
     const key = keyOf(info.id, owner);
     const { helloMs = 5_000, pingMs } = this.#options;
     const channel = new GrpcChannel(stream, { near, helloMs, ...(pingMs && { pingMs }) });
-    const session = new ConnectedSession(info, channel, owner);
+    const session = new ConnectedSession(info, channel, owner, this.#memory);
     if (info.methods.has(healthMethod.toLowerCase())) {
       const { healthMs } = info;
       watchHealth(channel, healthMs === undefined ? this.#options.health : clientHealth(healthMs));

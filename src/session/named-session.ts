@@ -55,6 +55,21 @@ export function namedSession(
       if (other !== undefined) return other.local(name);
       throw fail('unavailable', 'session', `asking the client for ${what}: ${absence(sessionId)}`);
     },
+    expect(purpose) {
+      let over = false;
+      let end: (() => void) | undefined;
+      // Whether it is there matters only to those who ask it for something.
+      void sessions.find(id, waitMs, options.signal, options.owner).then(
+        (session) => {
+          if (!over) end = session?.expect?.(purpose);
+        },
+        () => {},
+      );
+      return () => {
+        over = true;
+        end?.();
+      };
+    },
     upload: async (upload) => (await ask(`the upload ${upload}`)).upload(upload),
     secret: async (secret) => (await ask(`secret ${secret}`)).secret(secret),
     ssh: async (agent) => (await ask(`its ssh agent ${agent}`)).ssh(agent),

@@ -56,6 +56,8 @@ export interface Tenant {
   readonly id: string;
   /** Whether the tenant's builds use everybody's cache mounts all the same. */
   readonly sharesCacheMounts: boolean;
+  /** Whether the results of the tenant's builds may go into the cache of a fleet; default: they may. */
+  readonly sharesResults?: boolean;
 }
 
 /**
@@ -68,11 +70,19 @@ export interface Session {
   readonly owner?: string;
   /** The owner of the build; undefined where builds are not kept apart. */
   readonly tenant?: Tenant;
+  /** The build asks nobody on the network: what its sources were is taken from what is kept here. */
+  readonly offline?: boolean;
   /**
    * The client's folder of this name (`context`, `dockerfile`, a named context); undefined when the client offers none.
    * `sessionId` names the session that offers it, when that is another session of the same owner.
    */
   local(name: string, sessionId?: string): Promise<LocalProvider | undefined>;
+  /**
+   * Says that a build of this kind begins: the client may be asked at once for the folders that the last one of the kind
+   * has asked for. `purpose` describes all that its folders depend on. The returned function is called when the build is
+   * over.
+   */
+  expect?(purpose: string): () => void;
   /**
    * What the uploads of one project have in common, such as the tags: an upload is compared with the last one that has the
    * same. Undefined: nothing is known of it.

@@ -1,6 +1,6 @@
 /** Brings one blob, of a repository or of a layout that the client offers, into a file. */
 import { addAbortSignal, type Readable } from 'node:stream';
-import { fail } from '../errors/index.ts';
+import { fail, offline } from '../errors/index.ts';
 import type { Digest } from '../oci/index.ts';
 import type { OpContext } from '../solver/index.ts';
 import type { SourceDeps } from './deps.ts';
@@ -56,6 +56,7 @@ async function open(
     const opened = await ImageLayout.open(store, layout, { session, signal, report });
     return { stream: await opened.stream(digest, signal), size: 0 };
   }
+  if (session.offline) throw offline('registry', `the blob ${digest} of ${name} is not here`);
   const access = { signal, credentials: (host: string) => session.credentials(host) };
   const size = await registry.blobSize(name, digest, access);
   return { stream: await registry.blob(name, { digest, size }, { ...access, unverified: true }), size };

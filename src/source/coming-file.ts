@@ -1,7 +1,7 @@
 /** A large file of an archive while it comes, in the place of one that may turn out to be the same. */
-import { closeSync, readSync, writeSync } from 'node:fs';
+import { closeSync, readSync } from 'node:fs';
 import { BlockHash, blockSize } from '../fs/index.ts';
-import { openSync } from '../linux/index.ts';
+import { openSync, writeAll } from '../linux/index.ts';
 
 /**
  * Takes the bytes of a file. As long as they are those of the file that is there, nothing is written. From the first
@@ -69,14 +69,5 @@ export class ComingFile {
   #read(at: number, length: number): number {
     this.#block ??= Buffer.allocUnsafe(blockSize);
     return readSync(this.#old as number, this.#block, 0, Math.min(length, blockSize), at);
-  }
-}
-
-/** Writes bytes at a place of a file, by default behind those that were written before. */
-export function writeAll(fd: number, bytes: Uint8Array, offset?: number): void {
-  let done = 0;
-  while (done < bytes.length) {
-    const at = offset === undefined ? null : offset + done;
-    done += writeSync(fd, bytes, done, bytes.length - done, at);
   }
 }

@@ -1,8 +1,10 @@
 /** Brings a commit here from its remote, with the objects that name it. */
+import { offline } from '../errors/index.ts';
 import { keptUnder } from '../kept/index.ts';
 import type { Pins } from '../solver/index.ts';
 import { type BlobPlace, saveBlob } from './blob.ts';
 import type { SourceDeps } from './deps.ts';
+import { lastRef, rememberRef } from './git-answer.ts';
 import { GitMirror } from './git-mirror.ts';
 import {
   type GitContext,
@@ -42,7 +44,10 @@ export function withCommit<T>(
     const at = { remote: access.remote, owner: ownerOf(access, ctx.session) };
     const mirror = await GitMirror.open(keptUnder(store.root).gitMirrors, at, commit, git, ctx.signal);
     try {
-      await mirror.fetch(options.ref, commit);
+      if (!ctx.session.offline) await mirror.fetch(options.ref, commit);
+      else if (!(await mirror.has(commit))) {
+        throw offline('git', `the commit ${commit} of ${access.remote} is not here`);
+      }
       return await work(mirror, access.remote);
     } finally {
       mirror.close();
@@ -78,7 +83,14 @@ export function pinnedRef(options: GitSpec, deps: GitDeps, ctx: PinningContext):
   if (named !== undefined) return Promise.resolve(named);
   const find = () =>
     bundle === undefined
-      ? withGit(options, deps.store.runDir, ctx, (git, access) => resolveRef(git, access.remote, ref))
+      ? withGit(options, deps.store.runDir, ctx, async (git, access) => {
+          const { root } = deps.store;
+          const asked = { remote: access.remote, ref, owner: ownerOf(access, ctx.session) };
+          if (ctx.session.offline) return lastRef(root, asked);
+          const found = await resolveRef(git, access.remote, ref);
+          await rememberRef(root, asked, found, ctx.signal);
+          return found;
+        })
       : withBundle(options, bundle, deps, ctx, (mirror) => mirror.resolve(ref));
   const key = `git ${JSON.stringify([withoutUser(remote), ref, ...(bundle ? [bundle.digest] : [])])}`;
   return ctx.pins === undefined ? find() : ctx.pins.pin(key, find);

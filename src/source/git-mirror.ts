@@ -89,7 +89,8 @@ export class GitMirror {
     return this.#git.run(['--git-dir', this.#dir, ...args], options);
   }
 
-  async #has(sha: string): Promise<boolean> {
+  /** Whether a commit is here with its files. */
+  async has(sha: string): Promise<boolean> {
     try {
       await this.#run(['rev-parse', '--quiet', '--verify', `${sha}^{commit}`], { quiet: true });
       // The commit alone may be left of a fetch that was killed.
@@ -105,7 +106,7 @@ export class GitMirror {
    * server gives out no single commits, with all branches and tags.
    */
   async fetch(ref: string, sha: string): Promise<void> {
-    if (await this.#has(sha)) return;
+    if (await this.has(sha)) return;
     const wanted = ref === '' ? 'HEAD' : ref;
     const tries = [
       ['--depth=1', '--no-tags', '--', this.#remote, wanted],

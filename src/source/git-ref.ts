@@ -2,7 +2,7 @@
  * The part of a repository that a git source names: its options, the credentials for it, and the commit that its ref
  * points at.
  */
-import { DrydockError, fail, toDrydockError } from '../errors/index.ts';
+import { DrydockError, fail, offline, toDrydockError } from '../errors/index.ts';
 import type { VertexProgress } from '../progress/index.ts';
 import type { Session } from '../session/index.ts';
 import { type AttrReader, attrReader } from './attrs.ts';
@@ -71,11 +71,19 @@ export async function withGit<T>(
   work: GitWork<T>,
 ): Promise<T> {
   const access = await gitAccess(options, ctx.session);
-  const git = await Git.open(access, runDir, ctx.signal, (text) => ctx.progress.log(2, text));
+  const onOutput = (text: string) => ctx.progress.log(2, text);
+  const git = await Git.open({ ...access, offline: ctx.session.offline }, runDir, ctx.signal, onOutput);
   try {
     return await work(git, access);
   } catch (err) {
-    throw toDrydockError(err, 'git');
+    const error = toDrydockError(err, 'git');
+    if (ctx.session.offline && /transport '\S+' not allowed/.test(error.message)) {
+      throw offline(
+        'git',
+        `something more of ${access.remote} would have to be fetched (its submodules, a tag)`,
+      );
+    }
+    throw error;
   } finally {
     await git.close();
   }

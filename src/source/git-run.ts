@@ -21,6 +21,8 @@ export interface GitAccess {
   knownHosts?: string;
   /** Connects to the client's ssh agent. */
   agent?: () => Promise<Duplex>;
+  /** Git may use no protocol. */
+  offline?: boolean;
 }
 
 /**
@@ -94,7 +96,7 @@ export class Git {
       GIT_CONFIG_GLOBAL: '/dev/null',
       // A remote or a bundle says with refs/replace/* that a commit has other files than its name stands for.
       GIT_NO_REPLACE_OBJECTS: '1',
-      GIT_ALLOW_PROTOCOL: protocols(),
+      GIT_ALLOW_PROTOCOL: access.offline ? '' : protocols(),
     });
   }
 

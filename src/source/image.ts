@@ -3,13 +3,14 @@
  * first.
  */
 import { layersOf, type ResolvedDocuments, readDocuments, resolveImage } from '../distribution/index.ts';
-import { fail } from '../errors/index.ts';
+import { DrydockError, fail, offline } from '../errors/index.ts';
 import { platformOf } from '../llb/index.ts';
 import {
   chainId,
   type Descriptor,
   type Digest,
   digestOf,
+  formatPlatform,
   type ImageConfig,
   isDigest,
   normalizeName,
@@ -23,6 +24,7 @@ import type { CacheMap, OpContext, Pins, Vertex } from '../solver/index.ts';
 import { holdChain } from '../store/index.ts';
 import { attrReader, sourceOf } from './attrs.ts';
 import type { SourceDeps, SourceMaker } from './deps.ts';
+import { lastImage, rememberImage } from './image/last-answer.ts';
 import { ImageLayout } from './image/layout.ts';
 
 interface ResolveOptions {
@@ -55,7 +57,7 @@ interface ResolvedConfig {
  * platforms that there are), `unauthenticated`, `denied`, `unavailable`, `corrupt`, `unsupported` (docker schema 1).
  */
 export async function resolveImageConfig(
-  deps: Pick<SourceDeps, 'store' | 'registry'>,
+  deps: Pick<SourceDeps, 'store' | 'registry' | 'trust'>,
   ref: string,
   options: ResolveOptions,
 ): Promise<ResolvedConfig> {
@@ -69,20 +71,54 @@ export async function resolveImageConfig(
     const { config, manifest } = found;
     return { ref: name, digest: target.digest, config, manifest, target, local: false };
   }
-  const credentials = (host: string) => session.credentials(host);
   const { pins } = options;
-  const found = await resolveImage(store, registry, name, {
-    platform,
-    pull,
-    lease,
-    signal,
-    credentials,
-    pins,
-  });
+  const found = await resolveOf({ store, registry }, name, { platform, pull, lease, signal, session, pins });
+  await checkTrust(deps, normalizeName(name), found, { session, signal });
   pins?.tell(`docker-image://${normalizeName(name)}`, found.target.digest);
   if (found.local) await holdChain(store, lease, layerChain(found));
   const { target, config, manifest, local } = found;
   return { ref: found.ref, digest: target.digest, config, manifest, target, local };
+}
+
+/** Throws `denied` for an image that the operator's image policy does not let builds use. */
+async function checkTrust(
+  { trust }: Pick<SourceDeps, 'trust'>,
+  name: string,
+  found: ResolvedDocuments,
+  { session, signal }: Pick<ResolveOptions, 'session' | 'signal'>,
+): Promise<void> {
+  const credentials = (host: string) => session.credentials(host);
+  await trust?.check(name, found, { credentials, signal, offline: session.offline });
+}
+
+/** Resolves an image for a build: by the store, its registry, or, offline, by what that said last. */
+async function resolveOf(
+  { store, registry }: Pick<SourceDeps, 'store' | 'registry'>,
+  ref: string,
+  { session, ...options }: Omit<ResolveOptions, 'ociLayoutStore' | 'pins'> & { pins?: Pick<Pins, 'pin'> },
+): Promise<ResolvedDocuments> {
+  const credentials = (host: string) => session.credentials(host);
+  const { platform, lease, signal, pull, pins } = options;
+  const asked = () => ({ name: normalizeName(ref), platform, session, lease, signal });
+  if (session.offline !== true) {
+    const found = await resolveImage(store, registry, ref, { ...options, credentials });
+    if (!found.local) await rememberImage(store, asked(), found);
+    return found;
+  }
+  if (pull === 'always') {
+    throw fail('invalid', 'registry', `${ref}: an offline build cannot ask for it anew`, {
+      hint: 'Leave --pull out, or --offline.',
+    });
+  }
+  try {
+    return await resolveImage(store, registry, ref, { ...options, pull: 'never', credentials });
+  } catch (err) {
+    if (!(err instanceof DrydockError) || err.code !== 'not-found') throw err;
+  }
+  if (pull === 'never')
+    throw offline('registry', `no image ${ref} is here`, `Pull it before: drydock pull ${ref}.`);
+  const find = () => lastImage(store, asked());
+  return pins === undefined ? find() : pins.pin(`image offline ${ref} ${formatPlatform(platform)}`, find);
 }
 
 /** The LLB source `docker-image://`. */
@@ -101,10 +137,9 @@ export const imageSource: SourceMaker = (vertex, deps) => {
   let resolved: Promise<ResolvedDocuments> | undefined;
   const resolve = (ctx: OpContext): Promise<ResolvedDocuments> => {
     resolved ??= (async () => {
-      const { lease, signal, pins } = ctx;
-      const credentials = (host: string) => ctx.session.credentials(host);
-      const options = { platform, pull, lease, signal, credentials, pins };
-      const found = await resolveImage(store, registry, name, options);
+      const { lease, signal, pins, session } = ctx;
+      const options = { platform, pull, lease, signal, session, pins };
+      const found = await resolveOf({ store, registry }, name, options);
       if (checksum !== undefined && checksum !== found.target.digest && checksum !== found.manifest.digest) {
         throw fail(
           'corrupt',
@@ -112,6 +147,7 @@ export const imageSource: SourceMaker = (vertex, deps) => {
           `image digest ${found.target.digest} for ${name} does not match expected checksum ${checksum}`,
         );
       }
+      await checkTrust(deps, name, found, { session, signal });
       return found;
     })();
     resolved.catch(() => {

@@ -20,9 +20,10 @@ import {
   S_IFCHR,
   S_IFIFO,
   symlinkSync,
+  writeAll,
 } from '../linux/index.ts';
 import type { TarEntry, TarHandler } from '../tar/index.ts';
-import { ComingFile, writeAll } from './coming-file.ts';
+import { ComingFile } from './coming-file.ts';
 import { filePrint, nodePrint, setXattrs } from './entry-print.ts';
 import {
   type FolderState,

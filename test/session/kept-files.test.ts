@@ -30,9 +30,9 @@ import { prune } from '../../src/upkeep/disk-usage.ts';
 import { Builds } from '../kit/builds.ts';
 import { join } from '../kit/session/duplex-pair.ts';
 import { SessionClient } from '../kit/session/session-client.ts';
-import { onStores } from '../kit/stores.ts';
+import { onLocal } from '../kit/stores.ts';
 
-onStores('files of the client', (store) => {
+onLocal('files of the client', (store) => {
   const builds = new Builds();
   const manager = new SessionManager();
   let source: string;

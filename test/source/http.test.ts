@@ -1,6 +1,7 @@
 /** Fetching one file over http(s): names, checksums, revalidation, retries, errors. */
 
 import { spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
@@ -257,6 +258,32 @@ test('with a checksum the key needs no request, and the file must meet it', asyn
     message: `digest mismatch ${digestOf('tampered')}: ${checksum}`,
   });
   expect(leftovers()).toEqual([]);
+});
+
+test.each(['sha256', 'sha384', 'sha512'])('a checksum may be made by %s', async (algorithm) => {
+  const sum = (text: string) => `${algorithm}:${createHash(algorithm).update(text).digest('hex')}`;
+  const { refs, map } = await run('/any', { 'http.checksum': sum('hello') });
+  expect(treeOf(await shop.view(refs[0]))).toEqual({ '/any': 'hello' });
+  expect(map.used).toEqual({ kind: 'http', url: `${base}/any`, digest: sum('hello') });
+  await expect(run('/any', { 'http.checksum': sum('other') })).rejects.toMatchObject({
+    code: 'corrupt',
+    message: `digest mismatch ${sum('hello')}: ${sum('other')}`,
+    hint: expect.stringContaining(`${base}/any`),
+  });
+  expect(leftovers()).toEqual([]);
+});
+
+test.each([
+  ['sha512:12', 'invalid digest "sha512:12": want sha512:<128 hex digits in lower case>'],
+  [`sha384:${'A'.repeat(96)}`, 'want sha384:<96 hex digits in lower case>'],
+  [`sha384:${'0'.repeat(97)}`, 'want sha384:<96 hex digits'],
+  [`md5:${'0'.repeat(32)}`, 'unsupported digest algorithm md5'],
+  ['__proto__:00', 'invalid digest "__proto__:00"'],
+  ['constructor:00', 'unsupported digest algorithm constructor'],
+  ['abcdef', 'invalid digest "abcdef": want sha256:<64 hex digits>'],
+])('the checksum %s is refused, and nothing is asked for', async (checksum, why) => {
+  await expect(run('/any', { 'http.checksum': checksum })).rejects.toThrow(why);
+  expect(requests).toEqual([]);
 });
 
 test('a server that stumbles is asked again', async () => {

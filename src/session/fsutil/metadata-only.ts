@@ -4,8 +4,8 @@
  */
 import { closeSync } from 'node:fs';
 import { fail } from '../../errors/index.ts';
-import { createFile, IgnoreMatcher, writeAll } from '../../fs/index.ts';
-import { chmodSync, rmSync } from '../../linux/index.ts';
+import { createFile, IgnoreMatcher } from '../../fs/index.ts';
+import { chmodSync, rmSync, writeAll } from '../../linux/index.ts';
 import { typeOf } from './mode.ts';
 import type { Stat } from './packet.ts';
 

@@ -4,6 +4,7 @@
  */
 import type { MessagePort } from 'node:worker_threads';
 import { canceled } from '../../errors/index.ts';
+import { Pace } from '../../flow/index.ts';
 import { type PlainError, packError, taskError } from '../../workers/index.ts';
 import { type RingPart, RingReader, RingWriter } from './ring.ts';
 
@@ -22,6 +23,9 @@ const maxAhead = 4 << 20;
 const maxUnsent = 2 << 20;
 /** The bytes of a batch for the worker, after which it is told of them at once. */
 const fullBatch = 256 << 10;
+
+/** The time between two messages to a worker, when bytes come thick and fast, in ms. */
+const gapMs = 2;
 
 /** With so many batches on their way, the worker is busy: what comes meanwhile goes together in the next one. */
 const enoughBatches = 2;
@@ -139,6 +143,7 @@ export class MainPipe {
   #batched = 0;
   #paused = false;
   #scheduled = false;
+  readonly #pace = new Pace(gapMs);
 
   constructor(port: MessagePort, wire: Wire) {
     this.#port = port;
@@ -164,9 +169,9 @@ export class MainPipe {
       this.#wait();
     }
     if (this.#batched === 0 || this.#scheduled) return;
-    // All that one turn of the event loop brings goes in one message.
+    // All that one turn of the event loop brings goes in one message: a message to a thread costs more than most bytes.
     this.#scheduled = true;
-    setImmediate(() => {
+    this.#pace.next(() => {
       this.#scheduled = false;
       this.#wait();
     });

@@ -2,13 +2,14 @@
  * Serves the session's stores of blobs to a daemon: containerd's content service, as far as builds use it. The store's
  * name is in the call's metadata `buildkit-attachable-store-id`, as in BuildKit's session/content.
  */
+
 import { create, fromBinary, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
 import { canceled } from '../../errors/index.ts';
+import { drained } from '../../flow/index.ts';
 import {
   ALREADY_EXISTS,
   type CallHandler,
   Deframer,
-  drained,
   frame,
   GrpcError,
   INVALID_ARGUMENT,

@@ -6,6 +6,7 @@ import { type DrydockError, fail, throwIfAborted, toDrydockError } from '../../e
 import { BytesStream, type GrpcCall, GrpcError, NOT_FOUND } from '../../grpc/index.ts';
 import type { ReportStatus } from '../../progress/index.ts';
 import { runTask, sendStream } from '../../workers/index.ts';
+import type { CallsAhead } from '../calls-ahead.ts';
 import { bridge } from '../fsutil/bridge.ts';
 import type { Received } from '../fsutil/receive-task.ts';
 import { noFolder } from '../no-folder.ts';
@@ -18,15 +19,23 @@ type Selection = Parameters<Sync['sync']>[1];
 
 const service = '/moby.filesync.v1.FileSync';
 
-/** A folder of the client; undefined when the client serves no files at all. */
-export function syncedFolder(peer: Peer, name: string): Sync | undefined {
-  const diff = peer.mayServe(`${service}/DiffCopy`);
+/** The method by which clients list their folders and send the files that are asked for. */
+export const diffCopyMethod = `${service}/DiffCopy`;
+
+/**
+ * A folder of the client; undefined when the client serves no files at all. `ahead`: the calls that may have begun
+ * already.
+ */
+export function syncedFolder(peer: Peer, name: string, ahead?: CallsAhead): Sync | undefined {
+  const diff = peer.mayServe(diffCopyMethod);
   if (!diff && !peer.mayServe(`${service}/TarStream`)) return undefined;
   return {
     kind: 'sync',
-    sharedKey: keyOf(peer),
+    sharedKey: folderKey(peer),
     sync: (dest, select, report, signal) =>
-      (diff ? diffCopy : tarStream)(peer, name, dest, select, report, signal),
+      diff
+        ? diffCopy(peer, name, dest, select, report, signal, ahead)
+        : tarStream(peer, name, dest, select, report, signal),
   };
 }
 
@@ -34,7 +43,7 @@ export function syncedFolder(peer: Peer, name: string): Sync | undefined {
  * The key of the client's folder. Clients without a key at least give the name of the folder they run in. An owner is
  * part of the key, so that nobody gets at another's files by giving the other's key.
  */
-function keyOf(peer: Peer): string {
+export function folderKey(peer: Peer): string {
   const key = hasKey(peer) ? `key ${peer.info.sharedKey}` : `name ${peer.info.name}`;
   return peer.owner === undefined ? key : `${peer.owner}: ${key}`;
 }
@@ -54,8 +63,9 @@ async function diffCopy(
   select: Selection,
   report: ReportStatus,
   signal: AbortSignal,
+  ahead?: CallsAhead,
 ): Promise<string | undefined> {
-  const call = await start(peer, name, 'DiffCopy', select, signal);
+  const call = await start(peer, name, 'DiffCopy', select, signal, ahead);
   const status = `transferring ${name}:`;
   report(status, { current: 0, total: 0 });
   let current = 0;
@@ -137,6 +147,7 @@ async function start(
   method: string,
   select: Selection,
   signal: AbortSignal,
+  ahead?: CallsAhead,
 ): Promise<GrpcCall> {
   throwIfAborted(signal);
   const metadata = listMetadata({
@@ -145,6 +156,8 @@ async function start(
     'exclude-patterns': select.excludes,
     followpaths: select.followPaths,
   });
+  const begun = await ahead?.take(metadata, signal);
+  if (begun !== undefined) return begun;
   const call = await peer.open(`its ${folder(name)}`, `${service}/${method}`, { metadata, signal });
   if (call === notServed) throw noFolder(name);
   return call;
