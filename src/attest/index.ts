@@ -9,6 +9,7 @@ export {
   attestationEntry,
   attestationManifest,
   predicateTypeKey,
+  type StatementBlob,
   statementBytes,
   statementMediaType,
   subjectsOf,
@@ -20,4 +21,5 @@ export type {
   ProvenanceOptions,
   StatedImage,
   StatedSubject,
+  Subject,
 } from './types.ts';

@@ -1,6 +1,6 @@
 /** The sources of a build as SLSA lists them: a URI and a digest of each. Pure. */
 import { maskUrls } from '../errors/index.ts';
-import { type Digest, formatReference, hex, parseReference } from '../oci/index.ts';
+import { type Checksum, formatReference, parseReference } from '../oci/index.ts';
 import type { UsedSource } from '../solver/index.ts';
 import { imagePurl } from './purl.ts';
 import type { BuildFacts } from './types.ts';
@@ -55,8 +55,9 @@ export function materialOf(used: UsedSource, isResolved: BuildFacts['isResolved'
 }
 
 /** Writes a digest as in-toto does: by its algorithm. */
-export function digestSet(digest: Digest): Record<string, string> {
-  return { [digest.split(':', 1)[0] as string]: hex(digest) };
+export function digestSet(digest: Checksum): Record<string, string> {
+  const [algorithm = '', digits = ''] = digest.split(':');
+  return { [algorithm]: digits };
 }
 
 function commitDigest(commit: string): Record<string, string> {

@@ -9,8 +9,9 @@ import type { AskedFacts, BuildFacts, Needed, ProvenanceOptions } from './types.
 const ofHost = ['cgroup-parent', 'image-resolve-mode', 'platform', 'cache-imports', 'cache-from'];
 /** The beginnings of such options. A request for attestations is no part of a statement either. */
 const ofHostPrefixes = ['attest:', 'local-sessionid:'];
-/** The beginnings of options that `min` leaves out; the last kind holds whole configs of images. */
-const valuesPrefixes = ['build-arg:', 'label:', 'input-metadata:'];
+/** The beginnings of options that `min` leaves out, and of those whose values it hides: whole configs of images. */
+const valuesPrefixes = ['build-arg:', 'label:'];
+const hiddenPrefix = 'input-metadata:';
 
 export interface RequestFacts {
   configSource: { uri?: string; digest?: Record<string, string>; path?: string };
@@ -51,7 +52,8 @@ export function requestOf(facts: BuildFacts, mode: ProvenanceOptions['mode']): R
   const root = facts.root && isOther(facts, facts.root) ? askedJson(facts.root, facts, mode) : undefined;
   let isComplete = frontend !== '' && own.isComplete && (root?.isComplete ?? true);
   if (mode === 'min' && secrets.length + ssh.length > 0) isComplete = false;
-  const locals = [...new Set(sources.flatMap((used) => (used.kind === 'local' ? [used.name] : [])))].sort();
+  const read = sources.flatMap((used) => (used.kind === 'local' ? [used.name] : []));
+  const locals = [...new Set([...read, ...facts.offered])].sort();
   const shown = <T>(list: readonly T[]): T[] | undefined => (list.length === 0 ? undefined : [...list]);
   const { frontend: name, args, inputs } = own.json.request;
   return {
@@ -80,8 +82,10 @@ function askedJson(
   let isComplete = true;
   const kept: [string, string][] = [];
   for (const [name, value] of args) {
-    if (mode === 'min' && valuesPrefixes.some((prefix) => name.startsWith(prefix))) isComplete = false;
-    else kept.push([name, maskUrls(value)]);
+    const isHidden = mode === 'min' && name.startsWith(hiddenPrefix);
+    const isLeftOut = mode === 'min' && valuesPrefixes.some((prefix) => name.startsWith(prefix));
+    if (isHidden || isLeftOut) isComplete = false;
+    if (!isLeftOut) kept.push([name, isHidden ? 'xxxxx' : maskUrls(value)]);
   }
   const producers = Object.entries(inputs).map(([name, asked]) => {
     const made = askedJson(asked, facts, mode);

@@ -48,11 +48,17 @@ export function subjectsOf(stated: readonly StatedSubject[] | undefined, own: re
   });
 }
 
+/** A statement as a blob. `bytes` are missing when it is known to be in content. */
+export interface StatementBlob extends Pick<Descriptor, 'digest' | 'size'> {
+  predicateType: string;
+  bytes?: Buffer;
+}
+
 /** The manifest of statements about one image, with the blobs that it names. */
 interface AttestationManifest {
   manifest: Manifest;
   /** The config first. */
-  blobs: { descriptor: Descriptor; bytes: Buffer }[];
+  blobs: { descriptor: Descriptor; bytes?: Buffer }[];
 }
 
 /**
@@ -61,14 +67,14 @@ interface AttestationManifest {
  */
 export function attestationManifest(
   target: Pick<Descriptor, 'mediaType' | 'digest' | 'size'>,
-  statements: readonly { predicateType: string; bytes: Buffer }[],
+  statements: readonly StatementBlob[],
   artifact: boolean,
 ): AttestationManifest {
-  const layers = statements.map(({ predicateType, bytes }) => ({
+  const layers = statements.map(({ predicateType, digest, size, bytes }) => ({
     descriptor: {
       mediaType: statementMediaType,
-      digest: digestOf(bytes),
-      size: bytes.length,
+      digest,
+      size,
       annotations: { [predicateTypeKey]: predicateType },
     },
     bytes,

@@ -45,7 +45,7 @@ export function* stepsOf(
     if (op.op.case === 'source') for (const name of ofSession) delete op.op.value.attrs[name];
     llbDefinition.push({
       id: ids.get(digest) as string,
-      op: masked(opJson(op)) as Record<string, unknown>,
+      op: maskedIn(opJson(op)),
       inputs: op.inputs.map((input) => `${ids.get(input.digest)}:${input.index}`),
       resourceUsage: usage.get(digest as Digest),
     });
@@ -100,10 +100,14 @@ export function outputStep({ def }: Definition, { digestMapping }: Steps): strin
   return input && `${digestMapping[input.digest as Digest]}:${input.index}`;
 }
 
-/** Masks secrets in the URLs of all texts of a JSON value. */
-function masked(value: unknown): unknown {
-  if (typeof value === 'string') return maskUrls(value);
-  if (Array.isArray(value)) return value.map(masked);
-  if (typeof value !== 'object' || value === null) return value;
-  return Object.fromEntries(Object.entries(value).map(([name, each]) => [name, masked(each)]));
+/** Masks secrets in the URLs of all texts in a JSON object or list, in place: most of many ops have no URL. */
+function maskedIn<T extends object>(value: T): T {
+  const members = value as Record<string, unknown>;
+  for (const name of Object.keys(members)) {
+    const member = members[name];
+    if (typeof member === 'string') {
+      if (member.includes('://')) members[name] = maskUrls(member);
+    } else if (typeof member === 'object' && member !== null) maskedIn(member);
+  }
+  return value;
 }

@@ -34,6 +34,8 @@ export interface Attestation {
   inlineOnly: boolean;
   /** What the statement is about; default: the result. */
   subjects?: readonly StatedSubject[];
+  /** The file that the predicate is made of, where a snapshot of the store has it; default: it is another one each time. One statement is remembered for each path. */
+  madeOf?: { snapshot: string; path: string };
   /** Makes the predicate: an object, or its JSON as it is to stand there. `image`: the image that the statement is about. */
   predicate(image?: StatedImage): Promise<object | Buffer>;
 }
@@ -88,6 +90,8 @@ export interface BuildFacts extends AskedFacts {
   root?: AskedFacts;
   /** The sources that the result is made of, and those that the frontend has read. */
   sources: readonly UsedSource[];
+  /** Names of the client's folders that were named in requests, whether they were read or not. */
+  offered: readonly string[];
   /** Tells whether the build resolved an image's name to a digest, so that the user need not have written the digest. */
   isResolved(name: string, digest: Digest): boolean;
   secrets: readonly Needed[];

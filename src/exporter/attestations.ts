@@ -5,7 +5,7 @@ import {
   attestationManifest,
   digestSet,
   imagePurl,
-  statementBytes,
+  type StatementBlob,
   subjectsOf,
 } from '../attest/index.ts';
 import { fail } from '../errors/index.ts';
@@ -13,6 +13,7 @@ import type { Descriptor, Platform } from '../oci/index.ts';
 import type { Ref } from '../store/index.ts';
 import type { ImageAttrs } from './attrs.ts';
 import { contextOf } from './layers.ts';
+import { statementOf } from './statements.ts';
 import type { ExportContext, ExportRequest } from './types.ts';
 
 /** Says which attestations go with an image, and in which form. */
@@ -88,15 +89,14 @@ export async function commitAttestations(
   const own = names.map((name) => ({ name: imagePurl(name, { platform }), digest }));
   // Of an image without a name the digest alone says which it is.
   if (own.length === 0) own.push({ name: '_', digest });
-  const statements: { predicateType: string; bytes: Buffer }[] = [];
+  const statements: StatementBlob[] = [];
   const image = { layers, view: async () => ref?.view(contextOf(ctx)) };
-  for (const { predicateType, subjects, predicate } of attestations) {
-    const subject = subjectsOf(subjects, own);
-    const bytes = statementBytes({ predicateType, subject, predicate: await predicate(image) });
-    statements.push({ predicateType, bytes });
+  for (const attestation of attestations) {
+    const subject = subjectsOf(attestation.subjects, own);
+    statements.push(await statementOf(attestation, subject, image, ctx));
   }
   const { manifest, blobs } = attestationManifest(descriptor, statements, artifact);
-  for (const { bytes } of blobs) await store.content.put(bytes, { lease });
+  for (const { bytes } of blobs) if (bytes !== undefined) await store.content.put(bytes, { lease });
   const committed = await put(manifest);
   return {
     entry: attestationEntry(committed, descriptor.digest),

@@ -3,6 +3,7 @@ import { fail, nearest } from '../errors/index.ts';
 import type { Compression } from '../layer/index.ts';
 import { epochSeconds, parseBool, readCompression } from '../words/index.ts';
 import { type Annotations, parseAnnotation } from './annotations.ts';
+import { isSignAttr, readSignAttrs, type SignAttrs } from './sign-attrs.ts';
 
 /** Seconds since 1970; `none` when an output says that the build's SOURCE_DATE_EPOCH is not for it. */
 type Epoch = number | 'none';
@@ -45,6 +46,8 @@ export interface ImageAttrs {
   nameCanonical: boolean;
   sourceDateEpoch?: Epoch;
   annotations: Annotations;
+  /** Signs the image in the registry. */
+  sign?: SignAttrs;
   /** For archives: false writes a folder. */
   tar: boolean;
   /** A sentence for each attribute that is known and has no effect any more. */
@@ -92,6 +95,7 @@ export function parseImageAttrs(type: 'image' | 'oci' | 'docker', attrs: Record<
   for (const [name, value] of Object.entries(attrs)) {
     const annotation = parseAnnotation(name, value);
     if (annotation !== undefined) annotations.push(annotation);
+    else if (isSignAttr(name) && type === 'image') continue;
     else if (!known.includes(name)) throw unknownAttr(type, name, [...known, 'annotation.KEY']);
   }
   const yes = (name: string, otherwise = false) => boolAttr(type, attrs, name) ?? otherwise;
@@ -123,6 +127,7 @@ export function parseImageAttrs(type: 'image' | 'oci' | 'docker', attrs: Record<
     nameCanonical: yes('name-canonical'),
     sourceDateEpoch: parseEpoch(type, attrs),
     annotations,
+    sign: type === 'image' ? readSignAttrs(attrs, (name) => boolAttr(type, attrs, name)) : undefined,
     tar: yes('tar', true),
     notes: obsolete.map((name) => `the attribute ${name} is obsolete, in BuildKit too: it has no effect`),
   };

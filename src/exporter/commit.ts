@@ -202,9 +202,11 @@ async function commitOne(
   documents: Buffer[],
 ): Promise<CommittedImage> {
   const { lease, store } = ctx;
-  await store.content.put(config.bytes, { lease, labels: config.labels });
   documents.push(config.bytes);
-  const descriptor = await putDocument(manifest, present, ctx, documents);
+  const [descriptor] = await Promise.all([
+    putDocument(manifest, present, ctx, documents),
+    store.content.put(config.bytes, { lease, labels: config.labels }),
+  ]);
   for (const [what, digest] of [
     ['manifest', descriptor.digest],
     ['config', config.descriptor.digest],

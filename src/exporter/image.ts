@@ -70,10 +70,12 @@ export function imageExporter(attrs: Record<string, string>): Exporter {
       if (want.push) {
         const done = started(ctx, 'pushing layers');
         const sources = new Map(committed.images.flatMap((image) => [...image.sources]));
+        const sign = want.sign && (await (await import('./sign.ts')).pushedSigner(want.sign, ctx));
         for (const name of request.names) {
           const registry = want.insecure ? ctx.trusting(name) : ctx.registry;
-          if (sent) await pushCommitted(committed, name, want.pushByDigest, { ...ctx, registry });
-          else await pushImage(ctx.store, registry, name, name, { ...contextOf(ctx), sources });
+          const beforeTag = sign && ((ref: string) => sign(registry, ref));
+          if (sent) await pushCommitted(committed, name, want.pushByDigest, { ...ctx, registry }, beforeTag);
+          else await pushImage(ctx.store, registry, name, name, { ...contextOf(ctx), sources, beforeTag });
           started(ctx, `pushing manifest for ${name}@${target.digest}`)();
         }
         done();

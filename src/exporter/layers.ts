@@ -144,6 +144,7 @@ export function contextOf({ session, signal, lease, progress }: ExportContext): 
     signal,
     lease,
     credentials: (host) => session.credentials(host),
+    offline: session.offline,
     report: (id, state) => progress.report(id, state),
   };
 }
@@ -227,13 +228,15 @@ async function optionsFor(layer: RefLayer, store: Store, wanted: LayerOptions): 
   const { blob, diffId } = layer;
   // One that is a blob is taken as it is.
   if (!wanted.asPublished || (blob !== undefined && !wanted.force)) return wanted;
+  const isPlain = ({ type }: Compression) => type === 'uncompressed';
+  const packed = packedVariants(layer.info).filter(({ compression }) => !isPlain(compression));
+  // Then it stays as it is, published or not.
+  if (isPlain(wanted.compression) && packed.length === 0) return wanted;
   if (diffId !== undefined && (await isPublished(store, diffId))) {
     return { ...wanted, compression: { type: 'uncompressed' } };
   }
-  for (const { compression, digest } of packedVariants(layer.info)) {
-    if (compression.type !== 'uncompressed' && (await isPublished(store, digest))) {
-      return { ...wanted, compression };
-    }
+  for (const { compression, digest } of packed) {
+    if (await isPublished(store, digest)) return { ...wanted, compression };
   }
   return wanted;
 }

@@ -34,13 +34,19 @@ export async function readLayoutIndex(dir: string): Promise<Index | undefined> {
 
 /** Puts manifests into the index of a layout. They take the place of those with their names. Throws `corrupt`. */
 export async function nameInLayout(dir: string, added: readonly Descriptor[]): Promise<void> {
+  await editLayout(dir, (manifests) => [
+    ...manifests.filter((entry) => !added.some((other) => sameEntry(entry, other))),
+    ...added,
+  ]);
+}
+
+/** Writes the index of a layout anew, with what `edit` makes of its manifests. Throws `corrupt`. */
+export async function editLayout(
+  dir: string,
+  edit: (manifests: readonly Descriptor[]) => Descriptor[],
+): Promise<void> {
   const { manifests = [] } = (await readLayoutIndex(dir)) ?? {};
-  const others = manifests.filter((entry) => !added.some((other) => sameEntry(entry, other)));
-  const index: Index = {
-    schemaVersion: 2,
-    mediaType: mediaTypes.ociIndex,
-    manifests: [...others, ...added],
-  };
+  const index: Index = { schemaVersion: 2, mediaType: mediaTypes.ociIndex, manifests: edit(manifests) };
   await mkdir(dir, { recursive: true });
   const mark = JSON.stringify(layoutMark);
   await replaceFile(join(dir, 'oci-layout'), (part) => writeFile(part, mark));

@@ -9,8 +9,8 @@ import type { Committed } from './commit.ts';
 import type { ExportContext } from './types.ts';
 
 /**
- * Pushes the image under a tag, or under its digest alone. All its blobs must be in content. Throws the registry's
- * errors and `canceled`.
+ * Pushes the image under a tag, or under its digest alone. `beforeTag` gets the image's `REPOSITORY@DIGEST` when all of it
+ * is there, before the tag is. All its blobs must be in content. Throws the registry's errors and `canceled`.
  *
  *     await pushCommitted(committed, 'reg.example/app:1', false, ctx);
  */
@@ -19,8 +19,10 @@ export async function pushCommitted(
   name: string,
   byDigest: boolean,
   ctx: ExportContext,
+  beforeTag?: (ref: string) => Promise<void>,
 ): Promise<void> {
   const { store, registry, signal, session, progress } = ctx;
+  if (session.offline) throw fail('invalid', 'export', `${name} cannot be pushed by an offline build`);
   const common = { signal, credentials: (host: string) => session.credentials(host) };
   const { domain, path } = parseReference(name);
   const at = (descriptor: Descriptor) => `${domain}/${path}@${descriptor.digest}`;
@@ -50,7 +52,9 @@ export async function pushCommitted(
   ]) {
     if (descriptor.digest !== target.digest) await put(descriptor, at(descriptor));
   }
-  await put(target, byDigest ? at(target) : name);
+  if (beforeTag !== undefined || byDigest) await put(target, at(target));
+  await beforeTag?.(at(target));
+  if (!byDigest) await put(target, name);
   // Images that are built on this one will have its layers as they are there.
   await noteOrigin(store, name, [target.digest, ...blobs.keys()]);
 }

@@ -62,6 +62,8 @@ export interface ExportContext {
   /** A client for the registry of a reference that trusts the registry whatever it shows: `registry.insecure`. */
   trusting(ref: string): RegistryClient;
   session: Session;
+  /** The secrets that outputs sign with, which no step can read; undefined: those of the session. */
+  signingSecret?(id: string): Promise<Buffer | undefined>;
   /** The progress of the `exporting to …` vertex. */
   progress: VertexProgress;
   signal: AbortSignal;

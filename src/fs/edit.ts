@@ -1,11 +1,11 @@
 /** The small file actions on a layer: mkdir, mkfile, symlink, rm. */
 import { closeSync } from 'node:fs';
 import { fail } from '../errors/index.ts';
-import { lchownSync, lutimesNs, symlinkSync } from '../linux/index.ts';
+import { lchownSync, lutimesNs, symlinkSync, writeAll } from '../linux/index.ts';
 import { compileGlob } from '../patterns/index.ts';
 import { splitWildcards } from '../words/index.ts';
 import type { FileActionSpec } from './actions.ts';
-import { type Abortable, createFile, finishFile, finishPath, stopper, writeAll } from './make.ts';
+import { type Abortable, createFile, finishFile, finishPath, stopper } from './make.ts';
 import { type Ids, resolveOwner } from './owner.ts';
 import { baseName, cleanPath, dirName, joinPath, splitPath } from './paths.ts';
 import type { Dir, LayerTarget } from './target.ts';

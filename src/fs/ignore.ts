@@ -46,6 +46,8 @@ export interface MatchState {
 }
 
 interface Pattern {
+  /** As it was given. */
+  text: string;
   exception: boolean;
   test: Glob;
   /** One matcher for each part of the pattern; undefined: this part and all after it may stand for anything. */
@@ -72,7 +74,8 @@ export class IgnoreMatcher {
           hint: 'Write a pattern after the "!".',
         });
       }
-      this.#patterns.push({ exception, test: compile(text, memory), parts: partGlobs(text, memory) });
+      const test = compile(text, memory);
+      this.#patterns.push({ text: raw.trim(), exception, test, parts: partGlobs(text, memory) });
     }
     this.hasExceptions = this.#patterns.some((pattern) => pattern.exception);
   }
@@ -94,11 +97,21 @@ export class IgnoreMatcher {
 
   /** Matches a path whose folders have not been matched before. */
   matches(path: string): boolean {
+    return this.#stateOf(path).matched;
+  }
+
+  /** The pattern that decides that a path is matched; undefined for a path that is not. */
+  decisive(path: string): string | undefined {
+    const { matched, by } = this.#stateOf(path);
+    return matched ? this.#patterns[by.lastIndexOf(true)]?.text : undefined;
+  }
+
+  #stateOf(path: string): MatchState {
     let state: MatchState | undefined;
     for (let at = path.indexOf('/'); at >= 0; at = path.indexOf('/', at + 1)) {
       state = this.match(path.slice(0, at), state);
     }
-    return this.match(path, state).matched;
+    return this.match(path, state);
   }
 
   /** Whether the outcome of something below a folder could differ from the folder's own. */

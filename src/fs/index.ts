@@ -3,7 +3,7 @@ export type { FileActionSpec, OwnerId, OwnerSpec } from './actions.ts';
 export { BlockHash, hashSmall } from './block-hash.ts';
 export type { FileChange, TreeChanges } from './compare-lists.ts';
 export { blockSize } from './hash-blocks.ts';
-export { IgnoreMatcher, readIgnore } from './ignore.ts';
+export { IgnoreMatcher, type MatchState, readIgnore } from './ignore.ts';
 export { addLinked, hasLinked, readLinked } from './linked-files.ts';
 export { dropLists } from './list-db.ts';
 export { lookLive, withLiveView } from './live-view.ts';
@@ -15,7 +15,6 @@ export {
   makeNode,
   partOf,
   stopper,
-  writeAll,
   writeParts,
 } from './make.ts';
 export type { Mount } from './mount.ts';

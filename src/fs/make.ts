@@ -2,7 +2,7 @@
  * Makes single files on the host: bytes, holes, nodes and attributes. All other files of fs write through these
  * functions.
  */
-import { closeSync, constants, fchmodSync, ftruncateSync, readSync, writeSync, writevSync } from 'node:fs';
+import { closeSync, constants, fchmodSync, ftruncateSync, readSync, writevSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { threadId } from 'node:worker_threads';
 import { canceled, errnoCode, fail } from '../errors/index.ts';
@@ -23,6 +23,7 @@ import {
   S_IFIFO,
   seekData,
   seekHole,
+  writeAll,
 } from '../linux/index.ts';
 import { openEntry } from './real.ts';
 import { fileType } from './stat.ts';
@@ -177,15 +178,6 @@ function copySmall(from: number, to: number): number {
     size += n;
     // A short read of a regular file is its end.
     if (n < chunkSize) return size;
-  }
-}
-
-/** Writes a whole chunk at the file's position, or at `position`. */
-export function writeAll(fd: number, data: Uint8Array, position?: number): void {
-  let done = 0;
-  while (done < data.length) {
-    const at = position === undefined ? null : position + done;
-    done += writeSync(fd, data, done, data.length - done, at);
   }
 }
 

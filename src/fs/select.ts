@@ -97,7 +97,8 @@ function missingHint(view: FsView, spec: ViewSpec, path: string): string | undef
     spec.excludes !== undefined &&
     lstatHost(`${spec.dir}${path}`) !== undefined
   ) {
-    return `${path.slice(1)} is there, but .dockerignore excludes it.`;
+    const by = new IgnoreMatcher(spec.excludes).decisive(path.slice(1));
+    return `${path.slice(1)} is there, but .dockerignore excludes it${by === undefined ? '' : ` by its line ${by}`}.`;
   }
   let at = path;
   while (at !== '/') {

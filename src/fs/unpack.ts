@@ -4,7 +4,7 @@
  */
 import { closeSync, ftruncateSync } from 'node:fs';
 import { canceled, DrydockError, errnoCode, fail, withoutPaths } from '../errors/index.ts';
-import { closeFd, linkSync, makedev, symlinkSync } from '../linux/index.ts';
+import { closeFd, linkSync, makedev, symlinkSync, writeAll } from '../linux/index.ts';
 import { decompressFile, type TarEntry, type TarHandler, TarParser } from '../tar/index.ts';
 import { mkdirAll, type NewDir } from './edit.ts';
 import {
@@ -16,7 +16,6 @@ import {
   finishPath,
   makeNode,
   setAttributes,
-  writeAll,
 } from './make.ts';
 import { cleanPath, dirName, joinPath } from './paths.ts';
 import { openEntry } from './real.ts';

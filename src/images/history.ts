@@ -1,6 +1,6 @@
 /** An image's history with the size of each step's layer. */
-import type { StoredImage } from '../distribution/index.ts';
-import { chainIds, type Digest } from '../oci/index.ts';
+import { findImageFor, type StoredImage } from '../distribution/index.ts';
+import { chainIds, type Digest, type Platform } from '../oci/index.ts';
 import type { Store } from '../store/index.ts';
 
 interface HistoryStep {
@@ -10,6 +10,19 @@ interface HistoryStep {
   comment: string;
   /** The bytes of the layer's files, or of its blob when it is not unpacked; 0 for a step without a layer. */
   size: number;
+}
+
+/**
+ * The steps of a named image, newest first, and its ID. `platform`: of several images under the name this one; default:
+ * the one that runs here. Throws `not-found`.
+ */
+export async function namedHistory(
+  store: Store,
+  name: string,
+  platform?: Platform,
+): Promise<{ id: Digest; steps: HistoryStep[] }> {
+  const { image } = await findImageFor(store, name, platform);
+  return { id: image.id, steps: await imageHistory(store, image) };
 }
 
 /** The steps of an image, newest first. Layers that its history does not mention are steps without words. */

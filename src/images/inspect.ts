@@ -1,5 +1,5 @@
 /** `drydock inspect`: describes an image in the JSON form of `docker inspect`. */
-import { findImage, imageFor, type StoredImage, storedImages } from '../distribution/index.ts';
+import { findImage, findImageFor, type StoredImage } from '../distribution/index.ts';
 import type { ContainerConfig, Descriptor, Digest, Platform } from '../oci/index.ts';
 import type { Store } from '../store/index.ts';
 import { imageSize } from './list.ts';
@@ -34,9 +34,7 @@ export async function inspectPlatform(
   nameOrId: string,
   platform: Platform,
 ): Promise<ImageInspect> {
-  const { record } = await findImage(store, nameOrId);
-  const images = await storedImages(store, record.name, record.target, platform);
-  const image = imageFor(platform, images, nameOrId);
+  const { image } = await findImageFor(store, nameOrId, platform);
   return { ...(await inspectImage(store, nameOrId, image)), Descriptor: image.manifest };
 }
 

@@ -22,6 +22,7 @@ export interface ImageSummary {
   platforms: string[];
   /** Whether the image has no name left. */
   dangling: boolean;
+  labels: Record<string, string>;
 }
 
 /** Lists all images, newest first, without those whose documents are not all in content. */
@@ -43,6 +44,7 @@ export async function listImages(store: Store): Promise<ImageSummary[]> {
       created: Number.isNaN(created) ? undefined : created,
       platforms: images.map(({ config }) => formatPlatform(config)),
       dangling: records.every((record) => isDangling(record.name)),
+      labels: image.config.config?.Labels ?? {},
     });
   }
   return summaries.sort((a, b) => (b.created ?? 0) - (a.created ?? 0) || a.id.localeCompare(b.id));

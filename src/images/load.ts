@@ -2,6 +2,7 @@
 import {
   aboutOf,
   blobsOf,
+  checkSubject,
   type DocumentOrigin,
   danglingName,
   isImageEntry,
@@ -40,8 +41,8 @@ interface LoadOptions {
   signal?: AbortSignal;
   /** Reports the bytes of each blob read. */
   report?: ReportStatus;
-  /** Loads only this platform of an index that has it. */
-  platform?: Platform;
+  /** Loads only these platforms of an index that has any of them. */
+  platforms?: readonly Platform[];
 }
 
 interface Loaded {
@@ -74,7 +75,7 @@ export async function loadImages(
   try {
     const all = await withLease(store, options.lease, async (lease) => {
       const archive = await Archive.read(store, source, { ...options, lease });
-      const images = await imagesOf(store, archive, lease, options.platform);
+      const images = await imagesOf(store, archive, lease, options.platforms ?? []);
       const loaded: Loaded[] = [];
       for (const { target, names } of images) {
         const here = await storedImages(store, 'archive', target);
@@ -88,7 +89,7 @@ export async function loadImages(
       return loaded;
     });
     // The platforms that were left out are in content until then.
-    if (options.platform !== undefined) await store.gc();
+    if ((options.platforms ?? []).length > 0) await store.gc();
     return all;
   } catch (err) {
     // Nobody needs the parts that were read of a bad archive.
@@ -97,27 +98,29 @@ export async function loadImages(
   }
 }
 
-/** Throws `not-found` in dockerd's words when images lack the platform asked for; they are loaded all the same. */
-export function checkLoadedPlatform(loaded: readonly Loaded[], platform: Platform): void {
-  const without = loaded.filter(
-    ({ images }) => !images.some(({ config }) => platformMatches(platform, config)),
-  );
-  const names = without.map(({ name, id }) => name ?? id);
-  if (names.length === 0) return;
-  const what =
-    names.length === 1
-      ? `image ${names[0]} was loaded, but doesn't`
-      : `images [${names.join(', ')}] were loaded, but don't`;
-  const have = new Set(without.flatMap(({ images }) => images.map(({ config }) => formatPlatform(config))));
-  const text = `${what} provide the requested platform (${formatPlatform(platform)})`;
-  throw fail('not-found', 'client', text, { hint: `In the archive: ${[...have].join(', ')}.` });
+/** Throws `not-found` in dockerd's words when images lack a platform asked for; they are loaded all the same. */
+export function checkLoadedPlatforms(loaded: readonly Loaded[], platforms: readonly Platform[]): void {
+  for (const platform of platforms) {
+    const without = loaded.filter(
+      ({ images }) => !images.some(({ config }) => platformMatches(platform, config)),
+    );
+    const names = without.map(({ name, id }) => name ?? id);
+    if (names.length === 0) continue;
+    const what =
+      names.length === 1
+        ? `image ${names[0]} was loaded, but doesn't`
+        : `images [${names.join(', ')}] were loaded, but don't`;
+    const have = new Set(without.flatMap(({ images }) => images.map(({ config }) => formatPlatform(config))));
+    const text = `${what} provide the requested platform (${formatPlatform(platform)})`;
+    throw fail('not-found', 'client', text, { hint: `In the archive: ${[...have].join(', ')}.` });
+  }
 }
 
 async function imagesOf(
   store: Store,
   archive: Archive,
   lease: string,
-  platform: Platform | undefined,
+  platforms: readonly Platform[],
 ): Promise<Named[]> {
   const index = archive.documents.get('index.json');
   const docker = archive.documents.get('manifest.json');
@@ -127,7 +130,7 @@ async function imagesOf(
     for (const entry of parseIndex(index, origin).manifests) {
       if (!isImageEntry(entry)) continue;
       const { mediaType, digest, size } = entry;
-      const configs = await keepTarget(store, { mediaType, digest, size }, { lease, platform });
+      const configs = await keepTarget(store, { mediaType, digest, size }, { lease, platforms });
       const named = nameOf(entry);
       const names = named === undefined ? configs.flatMap((config) => tags.get(config) ?? []) : [named];
       const same = images.find(({ target }) => target.digest === digest);
@@ -159,7 +162,7 @@ async function imagesOf(
 async function keepTarget(
   store: Store,
   target: Descriptor,
-  { lease, platform }: { lease: string; platform: Platform | undefined },
+  { lease, platforms }: { lease: string; platforms: readonly Platform[] },
   depth = 0,
 ): Promise<Digest[]> {
   const bytes = await must(store, target);
@@ -168,15 +171,15 @@ async function keepTarget(
     const children: Descriptor[] = [];
     const configs: Digest[] = [];
     const { manifests } = parseIndex(bytes, origin);
-    const fits = (child: Descriptor) =>
-      platform !== undefined && child.platform !== undefined && platformMatches(platform, child.platform);
+    const fits = ({ platform: has }: Descriptor) =>
+      has !== undefined && platforms.some((platform) => platformMatches(platform, has));
     for (const child of manifests.some(fits) ? manifests.filter(fits) : manifests) {
       // A layout may have only some of the platforms.
       if ((await store.content.info(child.digest)) === undefined) continue;
       if (aboutOf(child) !== undefined) continue;
       children.push(child);
       if (isImageEntry(child))
-        configs.push(...(await keepTarget(store, child, { lease, platform }, depth + 1)));
+        configs.push(...(await keepTarget(store, child, { lease, platforms }, depth + 1)));
     }
     children.push(...(await keepAttestations(store, target, children, lease)));
     await store.content.put(bytes, { lease, labels: contentRefLabels(children) });
@@ -206,6 +209,7 @@ async function keepAttestations(
   const kept: Descriptor[] = [];
   for (const { entry, document, about } of await storedAttestations(store, origin.name, target)) {
     if (!images.some(({ digest }) => digest === about)) continue;
+    checkSubject({ entry, document, about }, origin);
     const labels = contentRefLabels(blobsOf(document));
     await store.content.put(await must(store, entry), { lease, labels });
     kept.push(entry);

@@ -2,10 +2,13 @@
 import {
   attestationEntries,
   blobsOf,
+  checkSubject,
   type FetchContext,
   fetchBlobInto,
   type ImageDocuments,
+  type ImageTrust,
   isImageEntry,
+  noteOrigin,
   parseIndex,
   parseManifest,
   platformList,
@@ -43,6 +46,8 @@ interface PullOptions {
   report?: ReportStatus;
   signal?: AbortSignal;
   credentials?: CredentialSource;
+  /** Judges the image before its layers are fetched; undefined: any may be pulled. */
+  trust?: ImageTrust;
 }
 
 interface Pulled {
@@ -98,8 +103,11 @@ export async function pullImage(
     } else {
       images.push(await readDocuments(store, source, target, options.platform ?? hostPlatform(), lease));
     }
+    const one = images.length === 1 ? images[0]?.manifest : undefined;
+    await options.trust?.check(name, { target, manifest: one }, options);
     await fetchLayers(store, client, name, images, ctx);
     await fetchAttestations({ store, client, name, source }, target, images, ctx);
+    await noteOrigin(store, name, [target.digest, ...images.map(({ manifest }) => manifest.digest)]);
     // Docker does so: a digest names the image for good, and a tag beside it adds nothing.
     const kept = parsed.digest === undefined ? name : formatReference({ ...parsed, tag: undefined });
     const before = await store.images.get(kept);
@@ -158,7 +166,9 @@ async function fetchAttestations(
     if (!pulled.has(about)) continue;
     try {
       const bytes = await source.bytes(entry);
-      const blobs = blobsOf(parseManifest(bytes, source.origin));
+      const document = parseManifest(bytes, source.origin);
+      checkSubject({ entry, document, about }, source.origin);
+      const blobs = blobsOf(document);
       for (const blob of blobs) await fetchBlobInto(store, client, name, blob, ctx);
       await store.content.put(bytes, { lease: ctx.lease, labels: contentRefLabels(blobs) });
       await store.content.setLabels(target.digest, { [`${gcLabels.content}.a.${i}`]: entry.digest });

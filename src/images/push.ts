@@ -45,6 +45,8 @@ interface PushOptions {
   sources?: ReadonlyMap<Digest, string>;
   /** Pushes only this platform of the image, as a separate image. */
   platform?: Platform;
+  /** Gets the image's `REPOSITORY@DIGEST` when all of it is in the registry, before the tag is. */
+  beforeTag?: (ref: string) => Promise<void>;
 }
 
 /** How a registry got a layer: it had it, took it from another of its repositories, or received it. */
@@ -76,6 +78,7 @@ interface Push extends FetchContext {
   layers: Map<Digest, Promise<LayerOutcome>>;
   settled: PushOptions['settled'];
   sources: PushOptions['sources'];
+  beforeTag: PushOptions['beforeTag'];
 }
 
 /**
@@ -104,7 +107,7 @@ export async function pushImage(
   }
   return withLease(store, options.lease, async (lease) => {
     const found = await findImage(store, name);
-    const { signal, report, credentials, settled, sources } = options;
+    const { signal, report, credentials, settled, sources, beforeTag } = options;
     const layers: Push['layers'] = new Map();
     const push: Push = {
       store,
@@ -114,22 +117,25 @@ export async function pushImage(
       signal,
       report,
       credentials,
-      limiter: new Limiter(4),
+      limiter: new Limiter(store.work.uploads),
       layers,
       settled,
       sources,
+      beforeTag,
     };
     const images = await storedImages(store, found.record.name, found.record.target);
     const before = found.record.target;
     let pushed: Descriptor;
     if (options.platform !== undefined) {
-      pushed = await pushOne(push, imageFor(options.platform, images, name), ref);
+      pushed = await pushOne(push, imageFor(options.platform, images, name), true);
     } else if (isIndexType(before.mediaType)) {
       const index = parseIndex(await store.content.bytes(before.digest), { name, hop: 'store' });
       const byDigest = new Map(images.map((image) => [image.manifest.digest, image]));
       const whole = index.manifests.every((child) => !isImageEntry(child) || byDigest.has(child.digest));
-      pushed = whole ? await pushIndex(push, index, before, byDigest) : await pushOne(push, found.image, ref);
-    } else pushed = await pushOne(push, found.image, ref);
+      pushed = whole
+        ? await pushIndex(push, index, before, byDigest)
+        : await pushOne(push, found.image, true);
+    } else pushed = await pushOne(push, found.image, true);
     if (pushed.digest !== before.digest && isIndexType(before.mediaType) === isIndexType(pushed.mediaType)) {
       for (const record of found.records) await store.images.put(record.name, pushed, record.labels);
     }
@@ -156,20 +162,31 @@ async function pushIndex(
     }
     // What is stated of an image is about its very bytes.
     const isStated = index.manifests.some((other) => aboutOf(other) === child.digest);
-    const { mediaType, digest, size } = await pushOne(push, image, undefined, isStated);
+    const { mediaType, digest, size } = await pushOne(push, image, false, isStated);
     manifests.push({ ...child, mediaType, digest, size });
   }
   const same =
     manifests.length === index.manifests.length &&
     manifests.every((m, i) => m.digest === index.manifests[i]?.digest);
-  const { store, client, lease } = push;
+  const { store, lease } = push;
   const bytes = same
     ? await store.content.bytes(before.digest)
     : Buffer.from(JSON.stringify({ ...index, manifests }, undefined, 2));
   const digest = await store.content.put(bytes, { lease, labels: contentRefLabels(manifests) });
   const descriptor: Descriptor = { mediaType: before.mediaType, digest, size: bytes.length };
-  await client.pushManifest(push.target, descriptor, bytes, push);
+  await pushTop(push, descriptor, bytes);
   return descriptor;
+}
+
+/** Puts the manifest or index of the whole image under the tag, when what must come before it is done. */
+async function pushTop(push: Push, descriptor: Descriptor, bytes: Buffer): Promise<void> {
+  const { client, target, beforeTag } = push;
+  if (beforeTag !== undefined) {
+    const pinned = byDigest(target, descriptor.digest);
+    await client.pushManifest(pinned, descriptor, bytes, push);
+    await beforeTag(pinned);
+  }
+  await client.pushManifest(target, descriptor, bytes, push);
 }
 
 async function pushAttestation(push: Push, child: Descriptor): Promise<boolean> {
@@ -192,7 +209,7 @@ async function pushAttestation(push: Push, child: Descriptor): Promise<boolean> 
 async function pushOne(
   push: Push,
   image: StoredImage,
-  tag: string | undefined,
+  isTagged: boolean,
   asItIs = false,
 ): Promise<Descriptor> {
   const { store, client, lease } = push;
@@ -228,7 +245,8 @@ async function pushOne(
   const digest = await store.content.put(bytes, { lease, labels });
   const { mediaType } = image.manifest;
   const descriptor: Descriptor = { mediaType, digest, size: bytes.length };
-  await client.pushManifest(tag ?? byDigest(push.target, digest), descriptor, bytes, push);
+  if (isTagged) await pushTop(push, descriptor, bytes);
+  else await client.pushManifest(byDigest(push.target, digest), descriptor, bytes, push);
   return descriptor;
 }
 

@@ -23,6 +23,7 @@ import { canceled, fail, throwIfAborted, toDrydockError } from '../errors/index.
 import {
   type Descriptor,
   type Digest,
+  digestOf,
   familiarName,
   fullNameAnnotation,
   hex,
@@ -49,13 +50,15 @@ interface SaveOptions {
   /** Fetches layers that are no longer in content. */
   client?: RegistryClient;
   credentials?: FetchContext['credentials'];
-  /** Saves only this platform of each image. */
-  platform?: Platform;
+  /** Saves only these platforms of each image, each of which must be here. */
+  platforms?: readonly Platform[];
+  /** The blobs that the reader of the archive has already: they are named in it, and left out. */
+  without?: ReadonlySet<Digest>;
 }
 
 interface Plan {
-  /** The blobs in the order in which they are written, each once. */
-  blobs: Map<Digest, { size: number; ensure?: () => Promise<void>; mtimeNs?: bigint }>;
+  /** The blobs in the order in which they are written, each once; `made`: one that is not in content. */
+  blobs: Map<Digest, { size: number; ensure?: () => Promise<void>; mtimeNs?: bigint; made?: Buffer }>;
   index: Index;
   docker: { Config: string; RepoTags: string[] | null; Layers: string[] }[];
 }
@@ -76,6 +79,7 @@ export async function saveImages(
   await withLease(store, options.lease, async (lease) => {
     const ctx: FetchContext = { ...options, lease };
     const plan = await planOf(store, names, ctx, options);
+    for (const digest of options.without ?? []) plan.blobs.delete(digest);
     await write(store, plan, out, ctx);
   });
 }
@@ -84,7 +88,7 @@ async function planOf(
   store: Store,
   names: readonly string[],
   ctx: FetchContext,
-  { client, platform }: SaveOptions,
+  { client, platforms = [] }: SaveOptions,
 ): Promise<Plan> {
   const plan: Plan = {
     blobs: new Map(),
@@ -96,9 +100,11 @@ async function planOf(
     const found = await findImage(store, name);
     const { record, by } = found;
     const images = await storedImages(store, record.name, record.target);
-    const image = platform === undefined ? found.image : imageFor(platform, images, name);
+    const chosen = new Set(platforms.map((platform) => imageFor(platform, images, name)));
+    const [image = found.image] = chosen;
     let target = record.target;
-    if (platform !== undefined) target = image.manifest;
+    if (chosen.size === 1) target = image.manifest;
+    else if (chosen.size > 1) target = await planSome(store, plan, name, target, [...chosen]);
     else if (isIndexType(target.mediaType)) {
       const index = parseIndex(await store.content.bytes(target.digest), { name, hop: 'store' });
       const stated = await storedAttestations(store, name, target);
@@ -109,9 +115,10 @@ async function planOf(
       if (whole) planAttestations(plan, stated);
       else target = image.manifest;
     }
-    for (const one of target === record.target ? images : [image])
+    for (const one of chosen.size > 0 ? chosen : target === record.target ? images : [image])
       await planImage(store, plan, one, ctx, client);
-    if (target.digest !== image.manifest.digest) plan.blobs.set(target.digest, { size: target.size });
+    if (target.digest !== image.manifest.digest && !plan.blobs.has(target.digest))
+      plan.blobs.set(target.digest, { size: target.size });
     const isTag =
       by === 'name' && !isDangling(record.name) && parseReference(normalizeName(name)).digest === undefined;
     const tag = isTag ? record.name : undefined;
@@ -130,6 +137,31 @@ async function planOf(
     });
   }
   return plan;
+}
+
+/** An index of some of an image's platforms, with what is stated of them: an index without all its parts would have holes. */
+async function planSome(
+  store: Store,
+  plan: Plan,
+  name: string,
+  target: Descriptor,
+  chosen: readonly StoredImage[],
+): Promise<Descriptor> {
+  const whole = parseIndex(await store.content.bytes(target.digest), { name, hop: 'store' });
+  const about = new Set(chosen.map(({ manifest }) => manifest.digest));
+  const stated = (await storedAttestations(store, name, target)).filter((each) => about.has(each.about));
+  planAttestations(plan, stated);
+  const images = chosen.map(({ manifest, config: { architecture, os, variant } }) => {
+    const entry = whole.manifests.find(({ digest }) => digest === manifest.digest);
+    return (
+      entry ?? { ...manifest, platform: { architecture, os, ...(variant === undefined ? {} : { variant }) } }
+    );
+  });
+  const index: Index = { ...whole, manifests: [...images, ...stated.map(({ entry }) => entry)] };
+  const made = Buffer.from(JSON.stringify(index));
+  const digest = digestOf(made);
+  plan.blobs.set(digest, { size: made.length, made });
+  return { mediaType: target.mediaType, digest, size: made.length };
 }
 
 function planAttestations({ blobs }: Plan, stated: readonly StoredAttestation[]): void {
@@ -180,11 +212,11 @@ async function write(store: Store, plan: Plan, out: NodeJS.WritableStream, ctx: 
   try {
     await tar.folder('blobs');
     await tar.folder('blobs/sha256');
-    for (const [digest, { size, ensure, mtimeNs = 0n }] of [...plan.blobs].sort(([a], [b]) =>
+    for (const [digest, { size, ensure, mtimeNs = 0n, made }] of [...plan.blobs].sort(([a], [b]) =>
       a < b ? -1 : 1,
     )) {
       await ensure?.();
-      const source = await store.content.read(digest);
+      const source = made === undefined ? await store.content.read(digest) : piece(made);
       const report = (current: number) =>
         ctx.report?.(digest, { current, total: size, done: current === size });
       await tar.file(pathOf(digest), size, source, { mtimeNs, report });
@@ -247,19 +279,13 @@ class TarOut {
 
   async json(path: string, value: unknown): Promise<void> {
     const bytes = Buffer.from(JSON.stringify(value));
-    await this.file(
-      path,
-      bytes.length,
-      (async function* () {
-        yield bytes;
-      })(),
-    );
+    await this.file(path, bytes.length, piece(bytes));
   }
 
   async end(): Promise<void> {
     await this.#write(endOfArchive);
     this.#out.end();
-    // stdout is never finished; it is enough that it took everything.
+    // stdout is never closed; the process that ends with it waits until its reader has taken everything (cli/print.ts).
     if (this.#out === process.stdout) return;
     await Promise.race([finished(this.#out as NodeJS.WritableStream), this.#failed()]);
   }
@@ -284,6 +310,10 @@ class TarOut {
       wait.abort();
     }
   }
+}
+
+async function* piece(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  yield bytes;
 }
 
 const common = { uid: 0, gid: 0, mtimeNs: 0n };

@@ -1,5 +1,5 @@
 /** What is stated of an image: the in-toto statements that its index has beside it. */
-import { findImage, imageFor, storedAttestations, storedImages } from '../distribution/index.ts';
+import { checkSubject, findImageFor, storedAttestations } from '../distribution/index.ts';
 import { fail } from '../errors/index.ts';
 import type { Descriptor, Platform } from '../oci/index.ts';
 import type { Store } from '../store/index.ts';
@@ -25,15 +25,11 @@ export async function imageStatements(
   nameOrId: string,
   { platform, types = [] }: { platform?: Platform; types?: readonly string[] } = {},
 ): Promise<ImageStatement[]> {
-  const { record, image: own } = await findImage(store, nameOrId);
-  const image =
-    platform === undefined
-      ? own
-      : imageFor(platform, await storedImages(store, record.name, record.target, platform), nameOrId);
+  const { record, image } = await findImageFor(store, nameOrId, platform);
   const found = await storedAttestations(store, record.name, record.target);
-  const layers = found
-    .filter(({ about }) => about === image.manifest.digest)
-    .flatMap(({ document }) => document.layers);
+  const stated = found.filter(({ about }) => about === image.manifest.digest);
+  for (const each of stated) checkSubject(each, { name: nameOrId, hop: 'store' });
+  const layers = stated.flatMap(({ document }) => document.layers);
   return layers.flatMap((descriptor) => {
     const predicateType = descriptor.annotations?.['in-toto.io/predicate-type'];
     if (predicateType === undefined || (types.length > 0 && !types.includes(predicateType))) return [];

@@ -43,6 +43,8 @@ interface ApplyOptions {
    * have. `unknown`: for such an archive the unpacking fails with `conflict`.
    */
   lower?: Lower;
+  /** False: devices are left out. */
+  devices?: boolean;
 }
 
 /** Receives a TarParser's events; call `finish` at the end. Throws `corrupt` for entries that no sound layer has. */
@@ -51,6 +53,7 @@ export class LayerApplier implements TarHandler {
   #paths: LayerPaths;
   #tree: boolean;
   #lower: Lower;
+  readonly #devices: boolean;
   /** The paths that this archive made (tree form): a whiteout removes only files that were there before. */
   #made = new Set<string>();
   #dirTimes = new Map<string, bigint>();
@@ -71,6 +74,7 @@ export class LayerApplier implements TarHandler {
     this.#files = new Nursery(dirname(dir));
     this.#tree = options.form === 'tree';
     this.#lower = options.lower;
+    this.#devices = options.devices ?? true;
     this.#paths = new LayerPaths(dir, options.lower, {
       made: (host, path, mtimeNs) => {
         this.#dirTimes.set(host, mtimeNs);
@@ -121,6 +125,7 @@ export class LayerApplier implements TarHandler {
         lchownSync(host, entry.uid, entry.gid);
         break;
       default: {
+        if (entry.type !== 'fifo' && !this.#devices) return;
         const kind = entry.type === 'char' ? S_IFCHR : entry.type === 'block' ? S_IFBLK : S_IFIFO;
         const dev = entry.type === 'fifo' ? 0 : makedev(entry.devmajor, entry.devminor);
         this.#replacing(host, () => mknodInTree(host, kind | 0o600, dev));

@@ -12,6 +12,7 @@ import { hold, type SnapshotInfo, type Store, snapshotLabels } from '../store/in
 import { isDue, nextTurn, receiveFromTask, runTask } from '../workers/index.ts';
 import { levelOf } from './block-compress.ts';
 import type { PackArgs, PackResult } from './pack-task.ts';
+import type { SinceList } from './since.ts';
 import type { Compression, LayerBlob } from './types.ts';
 
 interface PackOptions {
@@ -256,6 +257,32 @@ async function sameStack(store: Store, { key, labels }: SnapshotInfo): Promise<S
   const chain = labels[snapshotLabels.chainId] ?? key;
   const found = owner === undefined ? undefined : await store.snapshots.stat(owner);
   return found?.kind === 'committed' && found.labels[snapshotLabels.chainId] === chain ? found : undefined;
+}
+
+/**
+ * Packs what has changed in a plain folder as a blob in content, under the lease; `entries` says how much that was.
+ * Nothing may write into the folder meanwhile. Throws `corrupt` when something did, `exhausted`, `canceled`.
+ *
+ *     await packChanges(store, { dir, list: 'exported', out: 'exported.new' }, { compression, lease });
+ */
+export async function packChanges(
+  store: Store,
+  changes: SinceList,
+  { compression, lease, signal }: Pick<PackOptions, 'compression' | 'lease' | 'signal'>,
+): Promise<LayerBlob & { entries: number }> {
+  const args = { layer: { kind: 'since', ...changes } as const, compression };
+  const packed = await packInto(store, args, { compression, lease, signal, store: 'blob' });
+  if (compression.type !== 'uncompressed') await store.content.linger?.(packed.digest);
+  return {
+    descriptor: {
+      mediaType: layerTypes[compression.type],
+      digest: packed.digest,
+      size: packed.blobSize,
+    },
+    diffId: packed.diffId,
+    size: packed.size,
+    entries: packed.entries,
+  };
 }
 
 async function packInto(

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { closeSync, openSync, readSync, writeSync } from 'node:fs';
 import type { Digest } from '../oci/index.ts';
-import { type BlockCompressor, blockCompressor, blockSizes, parallelBlocks } from './block-compress.ts';
+import { type BlockCompressor, blockCompressor, blockSizeOf, parallelBlocksOf } from './block-compress.ts';
 import type { Compression } from './types.ts';
 
 /** Takes finished bytes in order. The buffer belongs to the writer again when `write` (or its promise) is done. */
@@ -34,6 +34,8 @@ export class BlockWriter {
   #raw: boolean;
   #sink: BlockSink | undefined;
   #blockSize: number;
+  /** How many blocks may be in work at one time. */
+  #parallel: number;
   #block: Buffer;
   #fill = 0;
   #size = 0;
@@ -47,7 +49,8 @@ export class BlockWriter {
     this.#compressor = blockCompressor(compression);
     this.#raw = compression.type === 'uncompressed';
     this.#sink = sink;
-    this.#blockSize = blockSizes[compression.type];
+    this.#blockSize = blockSizeOf(compression);
+    this.#parallel = parallelBlocksOf(compression);
     this.#block = Buffer.allocUnsafeSlow(this.#blockSize);
   }
 
@@ -59,7 +62,7 @@ export class BlockWriter {
       at += n;
       this.#advance(n);
     }
-    return this.#pending.length >= parallelBlocks;
+    return this.#pending.length >= this.#parallel;
   }
 
   /**
@@ -74,11 +77,11 @@ export class BlockWriter {
   }
 
   get full(): boolean {
-    return this.#pending.length >= parallelBlocks;
+    return this.#pending.length >= this.#parallel;
   }
 
   /** Waits until there is room again. */
-  async drain(limit = parallelBlocks - 1): Promise<void> {
+  async drain(limit = this.#parallel - 1): Promise<void> {
     while (this.#pending.length > limit) {
       const { data, result } = this.#pending[0]!;
       const packed = await result;

@@ -6,14 +6,19 @@ import { closeFd, major, minor, seekData, seekHole, unlinkSync } from '../linux/
 import { endOfArchive, header, padding, sparseMap, type TarHeader } from '../tar/index.ts';
 import { PortSender, type TaskContext } from '../workers/index.ts';
 import { type BlockSink, BlockWriter, FileSink, type WrittenLayer } from './block-writer.ts';
+import { type SinceList, walkSince } from './since.ts';
 import type { Compression } from './types.ts';
 import { type LayerItem, walkDifference, walkOverlayLayer } from './walk.ts';
 
 export interface PackArgs {
-  /** A layer folder in overlayfs's format with the tree below it, or the difference of two whole trees. */
+  /**
+   * A layer folder in overlayfs's format with the tree below it, the difference of two whole trees, or what has changed
+   * in a plain folder.
+   */
   layer:
     | { kind: 'overlay'; dir: string; lower: ViewSpec }
-    | { kind: 'difference'; lower: ViewSpec; upper: ViewSpec };
+    | { kind: 'difference'; lower: ViewSpec; upper: ViewSpec }
+    | ({ kind: 'since' } & SinceList);
   compression: Compression;
   /** Later times are set to this one, ns since the epoch. */
   latestNs?: bigint;
@@ -63,6 +68,7 @@ export async function pack(args: PackArgs, ctx: TaskContext): Promise<PackResult
 
 function itemsOf({ layer }: PackArgs, found: { hides: boolean }): Generator<LayerItem> {
   if (layer.kind === 'overlay') return walkOverlayLayer(layer.dir, openView(layer.lower), found);
+  if (layer.kind === 'since') return walkSince(layer);
   return walkDifference(openView(layer.lower), openView(layer.upper));
 }
 

@@ -18,6 +18,8 @@ export interface UnpackArgs {
   form: 'overlay' | 'tree';
   /** The tree below, in overlay form; `unknown` while it is still being made. */
   lower?: ViewSpec | 'unknown';
+  /** False: devices are left out. */
+  devices?: boolean;
 }
 
 export interface UnpackResult {
@@ -43,6 +45,7 @@ export async function unpack(args: UnpackArgs, ctx: TaskContext): Promise<Unpack
   const applier = new LayerApplier(args.dir, {
     form: args.form,
     lower: lowerOf(args.lower),
+    devices: args.devices,
   });
   const parser = new TarParser(applier, { hop: 'store' });
   const hash = createHash('sha256');

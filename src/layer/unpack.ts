@@ -40,6 +40,28 @@ export async function unpackLayer(
   const form = store.snapshotter === 'native' ? 'tree' : 'overlay';
   const below = ctx.ahead === true ? 'unknown' : ({ kind: 'layers', dirs: lower } as const);
   const args = { dir, form, lower: below } satisfies Omit<UnpackArgs, 'source'>;
+  return unpackInto(store, args, blob, ctx);
+}
+
+/**
+ * Unpacks a blob of content onto a plain folder, which holds the tree below it: whiteouts remove files, and devices are
+ * left out. Throws as `unpackLayer` does; the folder is then in any state.
+ */
+export async function unpackOnto(
+  store: Store,
+  dir: string,
+  blob: Pick<Descriptor, 'digest' | 'size'>,
+  ctx: Pick<UnpackContext, 'signal' | 'report'> = {},
+): Promise<UnpackResult> {
+  return unpackInto(store, { dir, form: 'tree', devices: false }, blob, ctx);
+}
+
+async function unpackInto(
+  store: Store,
+  args: Omit<UnpackArgs, 'source'>,
+  blob: Pick<Descriptor, 'digest' | 'size'>,
+  ctx: UnpackContext,
+): Promise<UnpackResult> {
   const status = ctx.status ?? `extracting ${blob.digest}`;
   const say = (current: number, done = false) => ctx.report?.(status, { current, total: blob.size, done });
   const options = {

@@ -24,7 +24,10 @@ const byName: Readonly<Record<string, readonly [place: RegExp, Reader][]>> = {
   METADATA: [[/\.dist-info\/METADATA$/, pythonMetadata]],
   'PKG-INFO': [[/\.egg-info\/PKG-INFO$/, pythonMetadata]],
 };
-/** Locks of applications, which count where nothing is installed beside them. */
+/**
+ * Locks of applications, which count where nothing is installed beside them. A lock that an installed package brings
+ * along is of its own development.
+ */
 const locks: Readonly<Record<string, Reader>> = {
   'package-lock.json': packageLock,
   'npm-shrinkwrap.json': packageLock,
@@ -71,7 +74,9 @@ export function readerOf({ name, path, mode, size }: FsEntry, beside: Beside): R
       return packageJson;
     }
   }
-  if (Object.hasOwn(locks, name)) return beside.isInstalled ? undefined : locks[name];
+  if (Object.hasOwn(locks, name)) {
+    return beside.isInstalled || path.includes('/node_modules/') ? undefined : locks[name];
+  }
   if (path.includes('/var/lib/dpkg/status.d/') && !name.endsWith('.md5sums')) return dpkgStatus;
   const ending = name.slice(name.lastIndexOf('.') + 1);
   if (Object.hasOwn(byEnding, ending)) {

@@ -1,7 +1,8 @@
 /** Writes an inventory as CycloneDX 1.6 in JSON. https://cyclonedx.org/docs/1.6/json/ */
 import { type DocumentFacts, listJson, membersJson, timeText, uuidOf } from './document.ts';
 import type { Component, Inventory } from './inventory.ts';
-import { isExpression } from './licenses.ts';
+import { licenseParts } from './licenses.ts';
+import { groupOf } from './names.ts';
 
 /** Yields the document in pieces. */
 export function* cycloneDxJson(inventory: Inventory, facts: DocumentFacts): Generator<string, void> {
@@ -38,27 +39,17 @@ export function* cycloneDxJson(inventory: Inventory, facts: DocumentFacts): Gene
   yield '}';
 }
 
-function componentJson({
-  purl,
-  kind,
-  namespace,
-  name,
-  version,
-  license,
-  supplier,
-  homepage,
-  files,
-}: Component) {
-  const isGroup = namespace !== undefined && kind !== 'deb' && kind !== 'apk' && kind !== 'rpm';
+function componentJson(component: Component) {
+  const { purl, name, version, license, supplier, homepage, files } = component;
   const mail = supplier === undefined ? undefined : /^(.*?)\s*<([^>]*)>/.exec(supplier);
   return {
     type: 'library',
     'bom-ref': purl,
-    group: isGroup ? namespace : undefined,
+    group: groupOf(component),
     name,
     version: version || undefined,
     supplier: supplier === undefined ? undefined : { name: mail?.[1] ?? supplier },
-    licenses: license === undefined ? undefined : licensesOf(license),
+    licenses: licensesOf(license),
     purl,
     externalReferences:
       homepage !== undefined && /^https?:\/\/\S+$/.test(homepage)
@@ -68,6 +59,10 @@ function componentJson({
   };
 }
 
-function licensesOf(text: string): object[] {
-  return isExpression(text) ? [{ expression: text }] : [{ license: { name: text } }];
+/** An expression, or a list of names where one of them is none that SPDX knows: the format allows no mixture. */
+function licensesOf(license: Component['license']): object[] | undefined {
+  const parts = licenseParts(license);
+  if (parts.length === 0) return undefined;
+  if (parts.every(({ known }) => known)) return [{ expression: parts.map(({ text }) => text).join(' AND ') }];
+  return parts.map(({ text }) => ({ license: { name: text } }));
 }

@@ -40,8 +40,8 @@ const maxProblems = 100;
 const maxFile = 4 * 2 ** 30;
 /** How many times a file's size may be read or unpacked of it, and how many bytes of any file. */
 const [mostTimes, leastBytes] = [20, 64 << 20];
-/** The longest text of a package, in characters. */
-const maxText = 1000;
+/** The longest text of a package, in characters, and the most licences of its parts. */
+const [maxText, maxLicenses] = [1000, 500];
 /** The most characters that are told of a tree: its packages' texts, and the paths of the files that tell of them. */
 const mostTold = 128 << 20;
 /** Folders that hold no packages and no programs: texts about them by the thousand, and what the system mounts. */
@@ -132,7 +132,8 @@ function add(
     return;
   }
   const { name, version, namespace, qualifiers, license, supplier, homepage } = found;
-  at.tell(purl, name, version, namespace, license, supplier, homepage, ...Object.values(qualifiers ?? {}));
+  const texts = [license ?? [], supplier, homepage, ...Object.values(qualifiers ?? {})].flat();
+  at.tell(purl, name, version, namespace, ...texts);
   components.set(purl, { ...found, purl, files: [path] });
 }
 
@@ -150,7 +151,10 @@ function clipped(found: FoundPackage): FoundPackage {
     version: cut(found.version) ?? '',
     namespace: cut(found.namespace),
     qualifiers: Object.fromEntries(Object.entries(qualifiers).map(([key, text]) => [key, cut(text)])),
-    license: cut(found.license),
+    license:
+      typeof found.license === 'object'
+        ? found.license.slice(0, maxLicenses).map((text) => cut(text) ?? '')
+        : cut(found.license),
     supplier: cut(found.supplier),
     homepage: cut(found.homepage),
   };

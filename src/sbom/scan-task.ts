@@ -1,7 +1,8 @@
 /** The worker task `sbom.scan`: writes the bills of materials of trees. */
 import { closeSync, openSync } from 'node:fs';
 import { join } from 'node:path';
-import { openView, stopper, type ViewSpec, writeAll } from '../fs/index.ts';
+import { openView, stopper, type ViewSpec } from '../fs/index.ts';
+import { writeAll } from '../linux/index.ts';
 import type { TaskContext } from '../workers/index.ts';
 import { cycloneDxJson } from './cyclonedx.ts';
 import { type Inventory, inventoryOf } from './inventory.ts';

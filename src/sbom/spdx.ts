@@ -1,7 +1,8 @@
 /** Writes an inventory as SPDX 2.3 in JSON. https://spdx.github.io/spdx-spec/v2.3/ */
 import { type DocumentFacts, listJson, membersJson, shortId, timeText, uuidOf } from './document.ts';
 import type { Component, Inventory } from './inventory.ts';
-import { isExpression } from './licenses.ts';
+import { licenseParts } from './licenses.ts';
+import { groupOf } from './names.ts';
 
 const none = 'NOASSERTION';
 const rootId = 'SPDXRef-Root';
@@ -12,7 +13,7 @@ export function* spdxJson(inventory: Inventory, facts: DocumentFacts): Generator
   const uuid = uuidOf(inventory, facts);
   const texts = new Map<string, string>();
   for (const { license } of components) {
-    if (license !== undefined && !isExpression(license)) texts.set(licenseRef(license), license);
+    for (const { text, known } of licenseParts(license)) if (!known) texts.set(licenseRef(text), text);
   }
   yield '{';
   yield membersJson({
@@ -65,22 +66,14 @@ function rootOf({ distro }: Inventory, { name }: DocumentFacts): object {
   };
 }
 
-function packageJson({
-  purl,
-  name,
-  namespace,
-  kind,
-  version,
-  license,
-  supplier,
-  homepage,
-  files,
-}: Component) {
-  const full = namespace !== undefined && kind !== 'deb' && kind !== 'apk' && kind !== 'rpm';
+function packageJson(component: Component) {
+  const { purl, name, kind, version, license, supplier, homepage, files } = component;
+  const group = groupOf(component);
   const join = kind === 'maven' ? ':' : '/';
+  const licenses = licenseParts(license).map(({ text, known }) => (known ? text : licenseRef(text)));
   return {
     SPDXID: packageId(purl),
-    name: full ? `${namespace}${join}${name}` : name,
+    name: group === undefined ? name : `${group}${join}${name}`,
     versionInfo: version || undefined,
     supplier: supplier === undefined ? none : supplierText(supplier),
     downloadLocation: none,
@@ -88,7 +81,7 @@ function packageJson({
     homepage: homepage !== undefined && /^https?:\/\/\S+$/.test(homepage) ? homepage : undefined,
     sourceInfo: `found in ${files.slice(0, 20).join(', ')}${files.length > 20 ? ' …' : ''}`,
     licenseConcluded: none,
-    licenseDeclared: license === undefined ? none : isExpression(license) ? license : licenseRef(license),
+    licenseDeclared: licenses.length === 0 ? none : licenses.join(' AND '),
     copyrightText: none,
     externalRefs: [{ referenceCategory: 'PACKAGE-MANAGER', referenceType: 'purl', referenceLocator: purl }],
   };

@@ -17,8 +17,8 @@ export interface FoundPackage {
   version: string;
   /** Further parts of the package URL, as `arch`. */
   qualifiers?: Readonly<Record<string, string | undefined>>;
-  /** The licence in the words of the package. */
-  license?: string;
+  /** The licence in the words of the package; several where all of them hold, each for a part of it. */
+  license?: string | readonly string[];
   /** Who made or packed it. */
   supplier?: string;
   homepage?: string;

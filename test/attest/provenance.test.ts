@@ -44,6 +44,7 @@ const facts: BuildFacts = {
     'local-sessionid:context': 'session',
     'attest:provenance': 'mode=max',
   },
+  offered: [],
   sources: [
     { kind: 'http', url: 'https://me:hunter22@example.com/file', digest: file },
     { kind: 'git', url: 'https://me:hunter22@example.com/app.git#main', commit },
@@ -291,10 +292,21 @@ describe('what is true', () => {
     expect((await made('', { sources })).buildDefinition.externalParameters.request.locals).toEqual([
       { name: 'context' },
     ]);
+    const offered = await made('', { sources, offered: ['context', 'a'] });
+    expect(offered.buildDefinition.externalParameters.request.locals).toEqual([
+      { name: 'a' },
+      { name: 'context' },
+    ]);
     await expect(made('complete-materials=true', { sources })).rejects.toThrow(
       'folders of the client: context',
     );
     await made('complete-materials=true');
+  });
+
+  test('configs of images are named in min, and what they hold is hidden', async () => {
+    const options = { 'input-metadata:base': '{"config":{"Env":["A=hunter22"]}}' };
+    const { args } = (await made('mode=min', { options })).buildDefinition.externalParameters.request;
+    expect(args).toEqual({ 'input-metadata:base': 'xxxxx' });
   });
 
   test('a request without a frontend is not complete', async () => {
@@ -309,6 +321,11 @@ describe('what is true', () => {
     expect(await uri({ isResolved: () => false })).toBe(
       `pkg:docker/alpine@3?digest=${base}&platform=linux%2Famd64`,
     );
+    const digest = `sha512:${'0'.repeat(128)}` as const;
+    const file = { sources: [{ kind: 'http', url: 'https://h/f', digest }] } satisfies Partial<BuildFacts>;
+    expect((await made('', file)).buildDefinition.resolvedDependencies).toEqual([
+      { uri: 'https://h/f', digest: { sha512: '0'.repeat(128) } },
+    ]);
     const only = `docker.io/library/alpine@${base}`;
     expect(await uri({ sources: [{ kind: 'image', ref: only, digest: base, platform, layout: true }] })).toBe(
       `pkg:oci/alpine?digest=${base}&platform=linux%2Famd64`,

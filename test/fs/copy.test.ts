@@ -155,10 +155,11 @@ describe('COPY', () => {
   test('a misspelt source gets a hint, an excluded one says why', async () => {
     using tmp = scratch();
     const dir = plant(tmp.path('src'), tree);
-    const spec = { kind: 'folder' as const, dir, rootOwned: true, excludes: ['b.go'] };
+    const spec = { kind: 'folder' as const, dir, rootOwned: true, excludes: ['*', '!*.go', 'b.*', '!*.txt'] };
     const hint = (src: string) => build(tmp.path('up'), [], [copy(spec, src, '/x')]).catch((err) => err.hint);
-    expect(await hint('/sub/c.tx')).toBe('Did you mean /sub/c.txt?');
-    expect(await hint('/b.go')).toBe('b.go is there, but .dockerignore excludes it.');
+    expect(await hint('/a.tx')).toBe('Did you mean /a.txt?');
+    expect(await hint('/b.go')).toBe('b.go is there, but .dockerignore excludes it by its line b.*.');
+    expect(await hint('/sub/c.txt')).toBe('sub/c.txt is there, but .dockerignore excludes it by its line *.');
   });
 
   test('replaces what is in the way when asked to', async () => {

@@ -271,7 +271,7 @@ describe('archives that must not be believed', () => {
       { numRuns: 25 },
     );
     expect((await store.verify()).problems).toEqual([]);
-  }, 30_000);
+  });
 
   test('being given up leaves nothing', async () => {
     const abort = new AbortController();

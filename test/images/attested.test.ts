@@ -1,7 +1,7 @@
 /** What is stated of an image stays with it: through tag, push, pull, save, load, prune, the API and a migration. */
 import { mkdtempSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { PassThrough } from 'node:stream';
+import { PassThrough, Readable } from 'node:stream';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { storedAttestations } from '../../src/distribution/attestations.ts';
 import { type Engine, openEngine } from '../../src/engine/engine.ts';
@@ -10,10 +10,13 @@ import { pullImage } from '../../src/images/pull.ts';
 import { pushImage } from '../../src/images/push.ts';
 import { removeImage } from '../../src/images/remove.ts';
 import { saveImages } from '../../src/images/save.ts';
+import { imageStatements } from '../../src/images/statements.ts';
 import { tagImage } from '../../src/images/tag.ts';
+import { digestOf } from '../../src/oci/digest.ts';
 import { normalizeName } from '../../src/oci/reference.ts';
 import type { Digest } from '../../src/oci/types.ts';
 import { build } from '../../src/sdk/build.ts';
+import { contentRefLabels } from '../../src/store/labels.ts';
 import { migrateStore } from '../../src/upkeep/migrate/migrate.ts';
 import { closePool } from '../../src/workers/pool.ts';
 import { startTestDaemon, type TestDaemon } from '../kit/daemon.ts';
@@ -126,6 +129,40 @@ onStores('an image with a provenance', (store) => {
     expect((await pushImage(engine.store, engine.registry, name)).target.digest).toBe(digest);
   });
 
+  test('that the index says of another image: it is neither pulled nor loaded, and not shown', async () => {
+    const name = `${registry.host}/${store.kind}/wrong:1`;
+    const digest = await made(name, ['linux/amd64', 'linux/arm64']);
+    await pushImage(engine.store, engine.registry, name);
+    const index = JSON.parse((await engine.store.content.bytes(digest)).toString());
+    const [first, second, ofFirst, ofSecond] = index.manifests;
+    // Each image with the other's statements.
+    ofFirst.annotations['vnd.docker.reference.digest'] = second.digest;
+    ofSecond.annotations['vnd.docker.reference.digest'] = first.digest;
+    const bytes = Buffer.from(JSON.stringify(index));
+    const descriptor = { mediaType: index.mediaType, digest: digestOf(bytes), size: bytes.length };
+    await engine.registry.pushManifest(name, descriptor, bytes);
+    const message = new RegExp(
+      `the attestation ${ofFirst.digest} has the subject "${first.digest}", and .* ${second.digest}`,
+    );
+    await engine.store.leases.create('wrong');
+    await engine.store.content.put(bytes, { lease: 'wrong', labels: contentRefLabels(index.manifests) });
+    await engine.store.images.put(normalizeName('wrong'), descriptor);
+    const archive = (await saved('wrong').toArray()) as Buffer[];
+    await expect(
+      imageStatements(engine.store, 'wrong', { platform: { os: 'linux', architecture: 'arm64' } }),
+    ).rejects.toThrow(message);
+    await removeImage(engine.store, 'wrong');
+    await removeImage(engine.store, name);
+    await engine.store.leases.delete('wrong');
+    await engine.store.gc();
+    await expect(pullImage(engine.store, engine.registry, name, { all: true })).rejects.toThrow(message);
+    await expect(loadImages(engine.store, Readable.from(archive))).rejects.toThrow(message);
+    expect(await engine.store.images.get(name)).toBeUndefined();
+    expect(await engine.store.images.get(normalizeName('wrong'))).toBeUndefined();
+    await engine.store.gc();
+    expect(await engine.store.content.info(ofFirst.digest)).toBeUndefined();
+  });
+
   test('loaded for one platform: with what is stated of that one', async () => {
     await made('two:1', ['linux/amd64', 'linux/arm64']);
     const bytes = (await saved('two:1').toArray()) as Buffer[];
@@ -134,7 +171,7 @@ onStores('an image with a provenance', (store) => {
       yield* bytes;
     }
     const arm64 = { os: 'linux', architecture: 'arm64' };
-    await loadImages(engine.store, archive(), { platform: arm64 });
+    await loadImages(engine.store, archive(), { platforms: [arm64] });
     expect(await stated('two:1')).toEqual(one);
   });
 

@@ -139,6 +139,7 @@ describe('blobs', () => {
     { type: 'gzip' },
     { type: 'gzip', level: 1 },
     { type: 'zstd' },
+    { type: 'zstd', level: 3 },
     { type: 'zstd', level: 9 },
   ] as const)('%o: digests hold, other programs unpack it, and twice gives the same', (compression) =>
     withStore('overlayfs', async (store) => {

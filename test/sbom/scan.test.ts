@@ -107,6 +107,43 @@ describe('packages of operating systems', () => {
     expect(document.packages[1]).toMatchObject({ name: 'libc6', supplier: 'Person: A B (a@b.example)' });
   });
 
+  test('dpkg: licences, where the package declares them in a form for machines', () => {
+    const format = 'Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n';
+    const files = (glob: string, license: string) => `\nFiles: ${glob}\nCopyright: A\nLicense: ${license}\n`;
+    const of = (name: string) => `usr/share/doc/${name}/copyright`;
+    const names = ['a', 'b', 'c', 'd', 'e', 'f'];
+    const root = tree({
+      'etc/os-release': debian,
+      'var/lib/dpkg/status': names.map((name) => stanza(name, '1')).join('\n'),
+      // A part under each, and the packaging, which is in no package.
+      [of('a')]:
+        `${format}${files('*', 'GPL-2+')}${files('lib/*', 'Expat or LGPL-2.1')}${files('debian/*', 'ISC')}`,
+      [of('b')]:
+        `${format}${files('*', 'GPL-2+\n This program is free …\n .\n more')}${files('x\n y', 'public-domain')}\nLicense: unused\n text\n`,
+      [of('c')]: 'This is a text for people: see /usr/share/common-licenses/GPL-2.\n',
+      [of('e')]: `${format}License: bsd-3-clause\n`,
+      [of('f')]: `${format}${files('debian/*', 'Artistic, and Expat')}`,
+    });
+    const { packages, hasExtractedLicensingInfos: texts } = scanned(root).document;
+    const declared = packages.slice(1).map(({ licenseDeclared }: Json) => licenseDeclared);
+    const refOf = (text: string) =>
+      texts.find(({ extractedText }: Json) => extractedText === text)?.licenseId;
+    expect(declared).toEqual([
+      'GPL-2.0-or-later AND (MIT OR LGPL-2.1-only)',
+      `GPL-2.0-or-later AND ${refOf('public-domain')}`,
+      'NOASSERTION',
+      'NOASSERTION',
+      'BSD-3-Clause',
+      refOf('Artistic, and Expat'),
+    ]);
+    const { components } = scanned(root, 'cyclonedx').document;
+    expect(components.slice(1, 4).map(({ licenses }: Json) => licenses)).toEqual([
+      [{ expression: 'GPL-2.0-or-later AND (MIT OR LGPL-2.1-only)' }],
+      [{ license: { name: 'GPL-2.0-or-later' } }, { license: { name: 'public-domain' } }],
+      undefined,
+    ]);
+  });
+
   test('a layer above counts: a whiteout takes the database away', () => {
     const lower = tree({ 'var/lib/dpkg/status': stanza('a', '1') });
     const upper = tree({ 'var/lib/dpkg/status': stanza('b', '2') });
@@ -288,6 +325,8 @@ describe('packages of languages', () => {
         '# yarn lockfile v1\n\n\n"@s/w@^1.0.0", "@s/w@^1.1.0":\n  version "1.2.0"\n  resolved "https://x"\n\nw2@~2:\n  version "2.0.1"\n  dependencies:\n    version "^9"\n',
       'berry/yarn.lock':
         '__metadata:\n  version: 8\n\n"app@workspace:.":\n  version: 0.0.0-use.local\n  resolution: "app@workspace:."\n\n"v@npm:^1.0.0, v@npm:^1.2.0":\n  version: 1.3.0\n  resolution: "v@npm:1.3.0"\n',
+      // What an installed package was developed with is not installed.
+      'app/node_modules/theirs/yarn.lock': '# yarn lockfile v1\n\n\nmocha@^8:\n  version "8.0.0"\n',
     });
     expect(purls(root).map((purl) => purl.slice('pkg:npm/'.length))).toEqual([
       ...['%40s/o@1.0.0', '%40s/p@1.0.0', '%40s/w@1.2.0', '%40s/x@1.1.1', 'o2@2.0.0', 'p2@2.0.0', 'q@1.0.0'],

@@ -4,6 +4,7 @@
  */
 import { linesOf } from '../lines.ts';
 import type { Found, FoundPackage } from '../types.ts';
+import { debianLicenses } from './debian-copyright.ts';
 import { stanzas } from './stanzas.ts';
 
 const fields = ['Package', 'Status', 'Version', 'Architecture', 'Source', 'Maintainer', 'Homepage'];
@@ -23,6 +24,7 @@ export function* dpkgStatus(found: Found): Generator<FoundPackage, void> {
       name,
       version,
       qualifiers: { arch: stanza.Architecture, upstream },
+      license: debianLicenses(found.view, name),
       supplier: stanza.Maintainer,
       homepage: stanza.Homepage,
     };
