@@ -14,6 +14,7 @@ import { authorityOf, type Policy } from './policy.ts';
 import { openPolicyFile, type PolicyFile } from './policy-file.ts';
 import { createTokens, type Tokens } from './tokens.ts';
 import type { Ask, Auth, Authority, AuthRequest, Identity, Listener } from './types.ts';
+import { refuseWebPages } from './web-pages.ts';
 
 /** The policy file's place when the daemon is told no other. */
 const defaultPolicyFile = () => join(configFolder('drydock'), 'policy.json');
@@ -56,9 +57,14 @@ class EdgeAuth implements Auth {
     this.#accounts = accounts;
   }
 
-  async authority(request: AuthRequest, listener: Listener): Promise<Authority> {
+  async authority(
+    request: AuthRequest,
+    listener: Listener,
+    ask: Pick<Ask, 'fromPage'> = {},
+  ): Promise<Authority> {
     const policy = this.#policies.current();
     const identity = await this.#identify(request, listener, policy);
+    refuseWebPages(request, listener, ask, identity.kind === 'anonymous');
     return { ...authorityOf(policy, identity, listener, this.#accounts), policy: this.#policies.place() };
   }
 
@@ -66,7 +72,7 @@ class EdgeAuth implements Auth {
     const known = { ...ask, requestId: ask.requestId ?? randomUUID() };
     let authority: Authority;
     try {
-      authority = await this.authority(request, listener);
+      authority = await this.authority(request, listener, ask);
     } catch (err) {
       throw this.#refused(known, undefined, err);
     }
@@ -103,11 +109,7 @@ class EdgeAuth implements Auth {
    */
   async #identify(request: AuthRequest, listener: Listener, policy: Policy): Promise<Identity> {
     const credential = parseAuthorization(request.headers.authorization);
-    if (credential === undefined) {
-      const identity = identifyConnection(request.socket, listener, this.#accounts);
-      if (identity.kind === 'anonymous' && listener.kind === 'tcp') refuseWebPages(request);
-      return identity;
-    }
+    if (credential === undefined) return identifyConnection(request.socket, listener, this.#accounts);
     const { tokens, oidc } = this.#checksOf(policy);
     try {
       if (credential.kind === 'bearer') {
@@ -139,17 +141,4 @@ class EdgeAuth implements Auth {
   close(): void {
     this.#audit.close();
   }
-}
-
-/**
- * Refuses requests that a web page makes. A browser on this machine reaches a loopback port for any page that it shows,
- * under any name that the page's owner gives to 127.0.0.1; docker's clients are no browsers. Throws `denied`.
- */
-function refuseWebPages({ headers }: AuthRequest): void {
-  const host = String(headers[':authority'] ?? headers.host ?? '').replace(/:\d*$/, '');
-  const ours = host === '' || /^(localhost|127(\.\d+){3}|\[::1\])$/i.test(host);
-  if (ours && headers.origin === undefined && headers['sec-fetch-site'] === undefined) return;
-  throw fail('denied', 'client', 'requests from web pages are refused on a listener without authentication', {
-    hint: 'Address the daemon as localhost or 127.0.0.1, and send no Origin header; or use a token.',
-  });
 }

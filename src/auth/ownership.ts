@@ -29,8 +29,15 @@ export function reaches({ owner, all }: Reach, theirs: string | undefined): bool
 export function tenantOf({
   identity,
   apart,
-}: Authority): { id: string; sharesCacheMounts: boolean } | undefined {
-  return apart && { id: identityKey(identity), sharesCacheMounts: apart.cacheMounts === 'shared' };
+  scopes,
+}: Authority): { id: string; sharesCacheMounts: boolean; sharesResults: boolean } | undefined {
+  return (
+    apart && {
+      id: identityKey(identity),
+      sharesCacheMounts: apart.cacheMounts === 'shared',
+      sharesResults: scopes.has('cache:share'),
+    }
+  );
 }
 
 /** The owner whose caches somebody sees and may remove, besides those that are everybody's; undefined: all caches. */

@@ -1,6 +1,6 @@
 /** The rules of a policy, and the authority that they give to an identity. Pure: other files read the policy file. */
+import { fitsWildcards } from '../patterns/index.ts';
 import type { Accounts } from './accounts.ts';
-import { matchesGlob } from './glob.ts';
 import {
   type Authority,
   type CacheMounts,
@@ -12,7 +12,7 @@ import {
 } from './types.ts';
 
 /**
- * The identities that a rule is for; all given members must hold. Texts are patterns (`matchesGlob`) unless a comment
+ * The identities that a rule is for; all given members must hold. Texts are patterns (`fitsWildcards`, with `?`) unless a comment
  * says otherwise.
  */
 export type Match =
@@ -142,7 +142,7 @@ function matches(match: Match, id: Identity, listener: Listener, accounts: Accou
       (match.fingerprint === undefined || match.fingerprint === id.fingerprint)
     );
   }
-  if (match.kind === 'token') return id.kind === 'token' && matchesGlob(match.name, id.name);
+  if (match.kind === 'token') return id.kind === 'token' && fitsWildcards(match.name, id.name, '?');
   if (match.kind === 'oidc') {
     return (
       id.kind === 'oidc' &&
@@ -161,5 +161,5 @@ function matches(match: Match, id: Identity, listener: Listener, accounts: Accou
 }
 
 function fits(pattern: string | undefined, texts: readonly string[]): boolean {
-  return pattern === undefined || texts.some((text) => matchesGlob(pattern, text));
+  return pattern === undefined || texts.some((text) => fitsWildcards(pattern, text, '?'));
 }

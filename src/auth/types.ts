@@ -14,7 +14,12 @@ export const scopes = {
   'cache:read': 'see what the build cache holds',
   'cache:write': 'import and export build cache on its own, outside of a build',
   'cache:prune': 'remove build cache',
+  'cache:share': "have the results of one's builds written into the cache of a fleet (`--shared-cache`)",
   'system:read': 'read version, info, events, disk usage and metrics',
+  'engine:read':
+    'list and inspect containers, volumes and networks of the engine behind, and read their logs and files',
+  'engine:write':
+    'everything else at the engine behind: run containers and speak with them, which is root on its machine',
 } as const;
 
 export type Scope = keyof typeof scopes;
@@ -128,6 +133,11 @@ export interface Ask {
    * at level debug.
    */
   reads?: boolean;
+  /**
+   * Set where our own web page may ask: for its document, to which other pages may lead, or for its data. Requests of
+   * other pages are refused everywhere.
+   */
+  fromPage?: 'document' | 'data';
   /** Ties the audit line to the daemon's other log lines; default: a new one. */
   requestId?: string;
 }
@@ -138,7 +148,7 @@ export interface Auth {
    * Finds out who asks and what they may do. Looks first whether the policy file has changed. Throws `unauthenticated`
    * for a credential that is not valid, and `unavailable` when it cannot be checked right now.
    */
-  authority(request: AuthRequest, listener: Listener): Promise<Authority>;
+  authority(request: AuthRequest, listener: Listener, ask?: Pick<Ask, 'fromPage'>): Promise<Authority>;
   /**
    * Finds out the authority and checks it against the question; writes a line to the audit log either way. Throws
    * `unauthenticated` (401) or `denied` (403); nothing has started then.

@@ -7,8 +7,8 @@ import { fail } from '../errors/index.ts';
 /** The largest message accepted, in bytes: BuildKit's own limit. */
 export const maxMessage = 16 << 20;
 
-/** The byte for "not compressed", and the length. */
-const headerLength = 5;
+/** The length of a frame's header in bytes: the one for "not compressed", and the four of the length. */
+export const frameHeaderLength = 5;
 
 /** Makes the frame of one message. */
 export function frame(message: Uint8Array): Buffer {
@@ -22,11 +22,11 @@ export function frame(message: Uint8Array): Buffer {
  */
 export function frameHead(fields: Uint8Array, last?: { field: number; length: number }): Buffer {
   const tail = last === undefined ? 0 : 1 + varintLength(last.length);
-  const out = Buffer.allocUnsafe(headerLength + fields.length + tail);
+  const out = Buffer.allocUnsafe(frameHeaderLength + fields.length + tail);
   out[0] = 0;
   out.writeUInt32BE(fields.length + tail + (last?.length ?? 0), 1);
-  out.set(fields, headerLength);
-  if (last !== undefined) putField(out, headerLength + fields.length, last.field, last.length);
+  out.set(fields, frameHeaderLength);
+  if (last !== undefined) putField(out, frameHeaderLength + fields.length, last.field, last.length);
   return out;
 }
 
@@ -39,10 +39,10 @@ export function bytesFrame(data: Uint8Array): Buffer {
 export function bytesFrameOf(parts: readonly Uint8Array[], length: number): Buffer {
   if (length === 0) return frame(Buffer.alloc(0));
   const before = 1 + varintLength(length);
-  const out = Buffer.allocUnsafe(headerLength + before + length);
+  const out = Buffer.allocUnsafe(frameHeaderLength + before + length);
   out[0] = 0;
   out.writeUInt32BE(before + length, 1);
-  let at = putField(out, headerLength, 1, length);
+  let at = putField(out, frameHeaderLength, 1, length);
   for (const part of parts) {
     out.set(part, at);
     at += part.length;
@@ -93,7 +93,7 @@ export class Deframer {
   #chunks: Uint8Array[] = [];
   #length = 0;
   /** The bytes that the next message needs, with its header. */
-  #need = headerLength;
+  #need = frameHeaderLength;
 
   /**
    * `most`: the largest message accepted, in bytes. `borrowed`: the memory of a chunk is only lent, until the next one is
@@ -120,24 +120,24 @@ export class Deframer {
       at += more;
       if (this.#length < this.#need) return messages;
       const all = this.#chunks.length === 1 ? (this.#chunks[0] as Uint8Array) : Buffer.concat(this.#chunks);
-      const need = headerLength + this.#lengthAt(all, 0);
+      const need = frameHeaderLength + this.#lengthAt(all, 0);
       if (all.length < need) {
         this.#chunks = [all];
         this.#need = need;
         continue;
       }
-      messages.push(all.subarray(headerLength));
+      messages.push(all.subarray(frameHeaderLength));
       this.#chunks = [];
       this.#length = 0;
     }
-    this.#need = headerLength;
-    while (chunk.length - at >= headerLength) {
-      const end = at + headerLength + this.#lengthAt(chunk, at);
+    this.#need = frameHeaderLength;
+    while (chunk.length - at >= frameHeaderLength) {
+      const end = at + frameHeaderLength + this.#lengthAt(chunk, at);
       if (chunk.length < end) {
         this.#need = end - at;
         break;
       }
-      messages.push(chunk.subarray(at + headerLength, end));
+      messages.push(chunk.subarray(at + frameHeaderLength, end));
       at = end;
     }
     if (at < chunk.length) this.#keep(chunk.subarray(at));

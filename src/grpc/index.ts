@@ -6,12 +6,12 @@ export { BytesStream } from './bytes-stream.ts';
 export { ConnectionLost, GrpcCall } from './call.ts';
 export { type CallOptions, GrpcChannel, type Metadata } from './channel.ts';
 export { decodeInTurns, decodeShort, together } from './decode.ts';
-export { Deframer, frame, frameHead, maxMessage } from './frame.ts';
+export { Deframer, frame, frameHead, frameHeaderLength, maxMessage } from './frame.ts';
 export { withHead } from './headed-stream.ts';
 export { HeldBytes, type Looked } from './held-bytes.ts';
 export { takeConnection } from './http2-connection.ts';
 export { http2Limits, limitSettings, Turns, widen } from './http2-limits.ts';
-export { drained, receivedBytes, sendBytes } from './served-bytes.ts';
+export { receivedBytes, sendBytes } from './served-bytes.ts';
 export { ServedBytesStream } from './served-bytes-stream.ts';
 export { type CallHandler, GrpcServer, requestOf, type ServedCall, unary } from './server.ts';
 export {

@@ -1,8 +1,13 @@
-/** The server's side of a call whose messages hold nothing but bytes, both ways, as a Node stream. */
+/**
+ * The server's side of a call whose messages hold nothing but the bytes of an HTTP/2 connection, both ways, as a Node
+ * stream.
+ */
 import type { Http2ServerResponse, ServerHttp2Stream } from 'node:http2';
 import { Duplex } from 'node:stream';
+import { Pace } from '../flow/index.ts';
 import { beginAnswer, endAnswer } from './answer.ts';
 import { BytesReader } from './bytes-reader.ts';
+import { DataJoiner } from './joined-data.ts';
 import { sendInFrames } from './send-bytes.ts';
 import { OK, statusOf } from './status.ts';
 
@@ -12,16 +17,20 @@ const chunkSize = 1 << 20;
 /** The bytes that are joined to one piece at most, and the memory for them that is taken at first. */
 const mostJoined = 256 << 10;
 const smallestJoined = 64 << 10;
+/** The time between two pieces of many, in ms. */
+const gapMs = 2;
 
 /**
- * The bytes in the messages of both directions, with back-pressure in both. Destroying it ends the call. Whoever listens
+ * The bytes in the messages of both directions, whose incoming DATA frames are joined, with back-pressure in both. Destroying it ends the call. Whoever listens
  * to `data` has a piece's memory for the time of the event alone: HTTP/2 on top of it copies it.
  */
 export class ServedBytesStream extends Duplex {
   readonly #call: ServerHttp2Stream;
   readonly #response: Http2ServerResponse;
   readonly #reader = new BytesReader();
-  /** The bytes of this turn of the event loop. */
+  readonly #joiner = new DataJoiner();
+  readonly #pace = new Pace(gapMs);
+  /** The bytes of this turn of the event loop, and of some ms where many come. */
   #came: Uint8Array[] = [];
   #size = 0;
   /** Memory in which they are joined. */
@@ -58,9 +67,8 @@ export class ServedBytesStream extends Duplex {
   #take(chunk: Buffer): void {
     try {
       for (const part of this.#reader.push(chunk)) {
-        // The bytes of one turn of the event loop are passed on in one piece, since clients send a message for every
-        // few bytes.
-        if (this.#came.push(part) === 1) setImmediate(() => this.#flush());
+        // They are passed on in one piece, since clients send a message for every few bytes.
+        if (this.#came.push(part) === 1) this.#pace.next(() => this.#flush());
         this.#size += part.length;
         if (this.#size >= mostJoined) this.#flush();
       }
@@ -75,23 +83,20 @@ export class ServedBytesStream extends Duplex {
     if (size === 0 || this.destroyed) return;
     this.#came = [];
     this.#size = 0;
-    if (!this.push(came.length === 1 ? came[0] : this.#join(came, size))) this.#call.pause();
+    const joined = this.#join(came, size);
+    // No frame's head may be whole yet.
+    if (joined.length > 0 && !this.push(joined)) this.#call.pause();
     // A reader that listens has copied the bytes by now, as Node's HTTP/2 does; else they wait, and stay as they are.
     if (this.readableLength > 0) this.#joined = undefined;
   }
 
   /** Joins parts in memory that is used again: memory for each would be cleared away at great cost. */
   #join(parts: readonly Uint8Array[], size: number): Buffer {
-    if (this.#joined === undefined || this.#joined.length < size) {
-      this.#joined = Buffer.allocUnsafeSlow(Math.max(size, smallestJoined));
+    const room = DataJoiner.room(parts.length, size);
+    if (this.#joined === undefined || this.#joined.length < room) {
+      this.#joined = Buffer.allocUnsafeSlow(Math.max(room, smallestJoined));
     }
-    const joined = this.#joined;
-    let at = 0;
-    for (const part of parts) {
-      joined.set(part, at);
-      at += part.length;
-    }
-    return joined.subarray(0, size);
+    return this.#joined.subarray(0, this.#joiner.join(parts, this.#joined));
   }
 
   override _read(): void {

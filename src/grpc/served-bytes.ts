@@ -1,6 +1,7 @@
 /** The serving side of calls whose messages hold nothing but bytes (`BytesMessage`). */
 import type { ServerHttp2Stream } from 'node:http2';
 import { canceled } from '../errors/index.ts';
+import { drained } from '../flow/index.ts';
 import { bytesFrame, bytesIn, Deframer } from './frame.ts';
 
 /** The bytes in one message: few enough for every receiver's limit. */
@@ -23,17 +24,4 @@ export async function sendBytes(stream: ServerHttp2Stream, bytes: AsyncIterable<
       if (!stream.write(bytesFrame(chunk.subarray(at, at + chunkSize)))) await drained(stream);
     }
   }
-}
-
-/** Resolves when a stream can take more, or is over. */
-export function drained(stream: ServerHttp2Stream): Promise<void> {
-  return new Promise<void>((resolve) => {
-    const go = () => {
-      stream.off('drain', go);
-      stream.off('close', go);
-      resolve();
-    };
-    stream.on('drain', go);
-    stream.on('close', go);
-  });
 }

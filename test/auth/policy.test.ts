@@ -2,7 +2,6 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { systemAccounts } from '../../src/auth/accounts.ts';
 import { splitSans } from '../../src/auth/connection.ts';
-import { matchesGlob } from '../../src/auth/glob.ts';
 import { identityKey } from '../../src/auth/identity.ts';
 import { reachOf, tenantOf } from '../../src/auth/ownership.ts';
 import { authorityOf, defaultPolicy } from '../../src/auth/policy.ts';
@@ -10,6 +9,7 @@ import { parsePolicy } from '../../src/auth/policy-text.ts';
 import { createToken, parseTokenHash, verifies } from '../../src/auth/token-hash.ts';
 import type { Identity, Listener } from '../../src/auth/types.ts';
 import { DrydockError } from '../../src/errors/error.ts';
+import { fitsWildcards } from '../../src/patterns/wildcards.ts';
 
 const accounts = systemAccounts();
 const unix: Listener = { kind: 'unix', gid: 999 };
@@ -56,7 +56,10 @@ describe('what is whose', () => {
   test('with one, each identity has its own, and builds:all reaches the others', () => {
     expect(reachOf(of(policy(), alice))).toEqual({ owner: 'token alice', all: false });
     expect(reachOf(of(policy(), peer(7)))).toEqual({ owner: 'peer 7', all: true });
-    expect(tenantOf(of(policy(), alice))).toEqual({ id: 'token alice', sharesCacheMounts: false });
+    expect(tenantOf(of(policy(), alice))).toEqual({
+      ...{ id: 'token alice', sharesCacheMounts: false, sharesResults: false },
+    });
+    expect(tenantOf(of(policy(), peer(7)))).toMatchObject({ sharesResults: true });
     expect(tenantOf(of(policy({ cacheMounts: 'shared' }), alice))).toMatchObject({ sharesCacheMounts: true });
     expect(() => policy({ cacheMounts: 'privat' })).toThrow(/unknown kind of cache mounts "privat".*private/);
   });
@@ -179,7 +182,7 @@ describe('patterns', () => {
     fc.assert(
       fc.property(fc.array(letters), fc.array(fc.constantFrom('a', 'b', '/', '.')), (pattern, text) => {
         const re = pattern.map((c) => (c === '*' ? '.*' : c === '?' ? '.' : c === '.' ? '\\.' : c)).join('');
-        expect(matchesGlob(pattern.join(''), text.join(''))).toBe(
+        expect(fitsWildcards(pattern.join(''), text.join(''), '?')).toBe(
           new RegExp(`^${re}$`, 's').test(text.join('')),
         );
       }),

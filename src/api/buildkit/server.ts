@@ -46,7 +46,14 @@ interface Served {
 }
 
 /** A gRPC server of services that get their caller by `callerOf`. */
-function grpcServer({ routes, raw, close: onClose }: BuildkitServices): GrpcAcceptor {
+function grpcServer({
+  routes,
+  raw,
+  record,
+  buildsByResult,
+  observed,
+  close: onClose,
+}: BuildkitServices): GrpcAcceptor {
   const turns = new Turns();
   const callers = new WeakMap<object, Awaited<ReturnType<AdmitCall>>>();
   const sessions = new Map<Http2Session, Served>();
@@ -110,6 +117,9 @@ function grpcServer({ routes, raw, close: onClose }: BuildkitServices): GrpcAcce
   });
   server.on('sessionError', () => {});
   return {
+    record,
+    buildsByResult,
+    observed,
     accept(socket: Duplex, admit: AdmitCall) {
       socket.on('error', () => {});
       // The session's event comes before this returns.

@@ -12,16 +12,20 @@ import { LLBBridge } from '../../pb/moby/buildkit/v1/frontend/gateway_pb.js';
 import { TraceService } from '../../pb/otlp/trace_service_pb.js';
 import { sessionOverCall } from '../../session/index.ts';
 import type { ApiHost } from '../shared/host.ts';
+import type { Observed } from '../shared/observed.ts';
+import type { BuildsByResult, RecordBuild } from '../shared/recording.ts';
 import { usageService } from './control/disk-usage.ts';
 import { solveService } from './control/solve.ts';
 import { statusMethod } from './control/status.ts';
 import { buildkitVersion, withPlatforms, workerDevices, workerNow, workerRecord } from './control/workers.ts';
 import { Gateways } from './gateway/gateways.ts';
 import { gatewayService } from './gateway/service.ts';
+import { buildsByResult } from './history/by-result.ts';
 import { contentService } from './history/content.ts';
 import { History } from './history/history.ts';
 import { historyService } from './history/service.ts';
 import { Jobs } from './jobs/jobs.ts';
+import { recordBuild } from './jobs/record-build.ts';
 import type { RawMethod } from './raw.ts';
 import { reflection } from './reflection.ts';
 
@@ -52,6 +56,12 @@ export interface BuildkitServices {
   routes(router: ConnectRouter): void;
   /** The methods that get the bytes of messages rather than messages, by path. */
   raw: Readonly<Record<string, RawMethod>>;
+  /** Begins the log and the record of a build that did not come by this API. */
+  record: RecordBuild;
+  /** The builds in the history by what they made. */
+  buildsByResult: BuildsByResult;
+  /** The running builds and the history. */
+  observed: Observed;
   /** Ends streams that have no end of their own, and closes the history once it has the builds that have ended. */
   close(): Promise<void>;
 }
@@ -60,7 +70,7 @@ export interface BuildkitServices {
 export async function buildkitServices(host: ApiHost, options: BuildkitOptions): Promise<BuildkitServices> {
   const closing = new AbortController();
   const gateways = new Gateways();
-  const jobs = new Jobs();
+  const jobs = new Jobs(host.engine.store.runDir);
   const history = new History(join(host.engine.store.root, 'history.db'), options.history);
   const known = workerRecord(host, options);
   const worker = () => withPlatforms(known, host, options);
@@ -80,6 +90,9 @@ export async function buildkitServices(host: ApiHost, options: BuildkitOptions):
       closing.abort();
       return history.close();
     },
+    record: recordBuild({ jobs, history }),
+    observed: { jobs, history },
+    buildsByResult: (reach) => buildsByResult(history, reach),
     raw: {
       '/moby.buildkit.v1.Control/Status': statusMethod({ jobs, history }),
       [sessionPath]: (request, response, { identity }) => {
@@ -111,7 +124,13 @@ export async function buildkitServices(host: ApiHost, options: BuildkitOptions):
         },
       };
       router.service(Health, health, open);
-      router.service(TraceService, { export: () => ({}) });
+      router.service(TraceService, {
+        export({ resourceSpans }) {
+          // Where no spans are asked for, those of clients go nowhere.
+          host.engine.tracing?.passOn(resourceSpans);
+          return {};
+        },
+      });
       reflection(router, [Control, LLBBridge, Content, Health, TraceService], open);
     },
   };

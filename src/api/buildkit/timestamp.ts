@@ -7,3 +7,8 @@ export function timestamp(ms: number): Timestamp {
   const nanos = Math.min(999_999_999, Math.max(0, Math.round((ms - seconds * 1000) * 1e6)));
   return create(TimestampSchema, { seconds: BigInt(seconds), nanos });
 }
+
+/** A message as ms since the epoch. */
+export function msOf({ seconds, nanos }: Timestamp): number {
+  return Number(seconds) * 1000 + nanos / 1e6;
+}

@@ -5,9 +5,11 @@ import {
   type StoredImage,
   storedAttestations,
 } from '../../distribution/index.ts';
+import type { ListedImage } from '../../images/index.ts';
 import { imageSize } from '../../images/index.ts';
+import type { Descriptor } from '../../oci/index.ts';
 import type { Store } from '../../store/index.ts';
-import type { ListedImage } from './images.ts';
+import type { Identities } from './identity.ts';
 
 /**
  * One entry per platform that is here, and one for each manifest of statements about one of them.
@@ -16,9 +18,10 @@ import type { ListedImage } from './images.ts';
 export async function manifestsOf(
   store: Store,
   { images, target }: Pick<ListedImage, 'images' | 'target'>,
+  identities?: Identities,
 ): Promise<object[]> {
   const stated = await storedAttestations(store, target.digest, target);
-  return [...(await imageSummaries(store, images)), ...stated.map(attestationSummary)];
+  return [...(await imageSummaries(store, images, target, identities)), ...stated.map(attestationSummary)];
 }
 
 function attestationSummary({ entry, document, about }: StoredAttestation): object {
@@ -33,7 +36,12 @@ function attestationSummary({ entry, document, about }: StoredAttestation): obje
   };
 }
 
-async function imageSummaries(store: Store, images: readonly StoredImage[]): Promise<object[]> {
+async function imageSummaries(
+  store: Store,
+  images: readonly StoredImage[],
+  target: Descriptor,
+  identities: Identities | undefined,
+): Promise<object[]> {
   return Promise.all(
     images.map(async (image) => {
       const blobs = await Promise.all(
@@ -44,6 +52,7 @@ async function imageSummaries(store: Store, images: readonly StoredImage[]): Pro
       const content = image.manifest.size + image.document.config.size + blobs.reduce((a, b) => a + b, 0);
       const unpacked = await imageSize(store, image);
       const { architecture, os, variant } = image.config;
+      const identity = await identities?.of(image.manifest, image.id, target);
       return {
         ID: image.manifest.digest,
         Descriptor: image.manifest,
@@ -54,6 +63,7 @@ async function imageSummaries(store: Store, images: readonly StoredImage[]): Pro
           Platform: { architecture, os, ...(variant === undefined ? {} : { variant }) },
           Containers: [],
           Size: { Unpacked: unpacked },
+          ...(identity === undefined ? {} : { Identity: identity }),
         },
       };
     }),

@@ -5,6 +5,7 @@ import { buildPruneRoutes } from './routes/build-prune.ts';
 import { diskUsageRoutes } from './routes/disk-usage.ts';
 import { distributionRoutes } from './routes/distribution.ts';
 import { eventRoutes } from './routes/events.ts';
+import { explainRoutes } from './routes/explain.ts';
 import { imageArchiveRoutes } from './routes/image-archives.ts';
 import { imageChangeRoutes } from './routes/image-changes.ts';
 import { imageCreateRoutes } from './routes/image-create.ts';
@@ -24,6 +25,7 @@ export const routes: readonly Route[] = [
   ...diskUsageRoutes,
   ...buildRoutes,
   ...buildPruneRoutes,
+  ...explainRoutes,
   ...imageListRoutes,
   ...distributionRoutes,
   ...imagePushRoutes,

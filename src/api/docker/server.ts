@@ -4,6 +4,7 @@ import type { Duplex } from 'node:stream';
 import { challenge } from '../../auth/index.ts';
 import { type DrydockError, toDrydockError } from '../../errors/index.ts';
 import type { ApiHost } from '../shared/host.ts';
+import { Front } from './behind/front.ts';
 import { UploadDesk } from './build/upload-desk.ts';
 import { drain } from './http/body.ts';
 import { apiError, apiMessage, httpStatus } from './http/errors.ts';
@@ -13,7 +14,7 @@ import { Query } from './http/query.ts';
 import type { Answer, Call } from './http/route.ts';
 import { findRoute } from './http/router.ts';
 import { parseTarget, type Target } from './http/target.ts';
-import { newestVersion, serverHeader } from './http/version.ts';
+import { checkOldest, newestVersion, oldestVersion, serverHeader } from './http/version.ts';
 import { runtimeRefusal } from './routes/runtime.ts';
 import { upgradeRequest, wantsUpgrade } from './routes/upgrades.ts';
 import { routes } from './routes.ts';
@@ -31,19 +32,20 @@ export interface DockerApi {
 /** Makes the API of a daemon. The same routes answer with and without a version in front. */
 export function dockerApi(host: ApiHost): DockerApi {
   const uploads = new UploadDesk();
+  const front = host.behind === undefined ? undefined : new Front(host, host.behind);
   return {
     handle(request, response) {
       response.setHeader('Server', serverHeader);
-      response.setHeader('Api-Version', newestVersion);
       response.setHeader('Ostype', 'linux');
       response.setHeader('Docker-Experimental', 'false');
-      void answer({ host, uploads, request, response }).catch((err) =>
+      void answer({ host, uploads, request, response }, front).catch((err) =>
         refuse(host, request, response, toDrydockError(err)),
       );
     },
-    wantsUpgrade,
+    wantsUpgrade: (request) => wantsUpgrade(request) || front?.wantsUpgrade(request) === true,
     upgrade(request, socket, head) {
-      void upgradeRequest(host, request, socket, head);
+      if (front?.wantsUpgrade(request)) void front.upgrade(request, socket, head);
+      else void upgradeRequest(host, request, socket, head);
     },
   };
 }
@@ -52,15 +54,18 @@ export function dockerApi(host: ApiHost): DockerApi {
 type Asked = Pick<Call, 'host' | 'uploads' | 'request' | 'response'>;
 
 /** Finds the route, checks whether the caller may, and calls the handler. */
-async function answer(asked: Asked): Promise<void> {
+async function answer(asked: Asked, front: Front | undefined): Promise<void> {
   const { host, request, response } = asked;
+  response.setHeader('Api-Version', front === undefined ? newestVersion : await front.version());
   const target = parseTarget(request.url ?? '');
+  checkOldest(target.version, host.minApiVersion ?? oldestVersion);
   // Clients that ask what there is get a yes, whatever they ask about, as from dockerd.
   if (request.method === 'OPTIONS') {
     await host.admit(request, { endpoint: 'OPTIONS', scopes: [], reads: true });
     drain(request);
     return send(response, { status: 200 });
   }
+  if (front?.takes(target.path)) return front.answer(callOf(asked, target), target.path);
   const found = findRoute(routes, request.method ?? '', target.path);
   if (found === undefined) throw runtimeRefusal(target.path) ?? apiError('not-found', 'page not found');
   const { route, name, shown } = found;

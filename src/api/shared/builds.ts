@@ -19,8 +19,18 @@ interface BuildEnd {
   duration: number;
 }
 
+/** Why a build ends that a daemon which stops cannot finish in time. In gRPC it is UNAVAILABLE, over HTTP a 503. */
+const handedBack = fail(
+  'unavailable',
+  'host',
+  'the daemon is shutting down, and the build was not done in time',
+  {
+    hint: 'Build again: another daemon, or this one once it is up, goes on from the cache.',
+  },
+);
+
 /**
- * The running builds of a daemon. Each runs inside `run`, from its request to its end; `drain` and `abortAll` end the
+ * The running builds of a daemon. Each runs inside `run`, from its request to its end; `drain` and `handBack` end the
  * daemon's work.
  */
 export class Builds {
@@ -39,8 +49,8 @@ export class Builds {
 
   /**
    * Runs the work of a build with a signal. The signal fires when the build is cancelled by its ID, when `signal`
-   * fires, or when the daemon gives the build up. Throws `unavailable` once the daemon is going down, and the work's
-   * own errors.
+   * fires, or when the daemon gives the build up. Throws `unavailable` once the daemon is going down and for a build
+   * that it has handed back (the same build can be made elsewhere), and the work's own errors.
    */
   async run<T>(
     { id, owner }: Pick<RunningBuild, 'id' | 'owner'>,
@@ -63,7 +73,8 @@ export class Builds {
     try {
       return await work(controller.signal);
     } catch (err) {
-      const error = controller.signal.aborted ? canceled(controller.signal.reason) : toDrydockError(err);
+      const { aborted, reason } = controller.signal;
+      const error = reason === handedBack ? reason : aborted ? canceled(reason) : toDrydockError(err);
       end = { outcome: error.code === 'canceled' ? 'canceled' : 'failed', code: error.code };
       throw error;
     } finally {
@@ -89,8 +100,8 @@ export class Builds {
     await this.#idle.promise;
   }
 
-  /** Cancels all. */
-  abortAll(reason: unknown): void {
-    for (const build of this.#running) build.abort(reason);
+  /** Cancels all; their clients are told to try again elsewhere, or later. */
+  handBack(): void {
+    for (const build of this.#running) build.abort(handedBack);
   }
 }

@@ -2,6 +2,8 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Ask, Authority } from '../../auth/index.ts';
+import type { Observed } from './observed.ts';
+import type { BuildsByResult, RecordBuild } from './recording.ts';
 
 /**
  * Finds out who makes a call and whether they may. It is asked once for each call, before the call's work starts.
@@ -18,6 +20,12 @@ export interface GrpcAcceptor {
    * were read before must be unshifted on the stream.
    */
   accept(socket: Duplex, admit: AdmitCall): void;
+  /** Begins the log and the record of a build that did not come by this API. */
+  readonly record?: RecordBuild;
+  /** The builds in the history by what they made. */
+  readonly buildsByResult?: BuildsByResult;
+  /** The running builds and the history. */
+  readonly observed?: Observed;
   /** Sends clients away (GOAWAY). Resolves once the calls under way are over, or once `signal` has cut them off. */
   close(signal: AbortSignal): Promise<void>;
 }

@@ -4,8 +4,11 @@ import type { Duplex } from 'node:stream';
 import type { Ask, Authority, AuthRequest } from '../../auth/index.ts';
 import type { Engine } from '../../engine/index.ts';
 import type { ClientSession } from '../../session/index.ts';
+import type { Behind } from '../docker/behind/behind.ts';
 import type { Builds } from './builds.ts';
 import type { EventBus } from './events.ts';
+import type { Observed } from './observed.ts';
+import type { BuildsByResult, RecordBuild } from './recording.ts';
 
 /** The sessions that clients have opened. */
 interface SessionPool {
@@ -38,6 +41,17 @@ export interface ApiHost {
    * Undefined where that API is not served.
    */
   grpc?(socket: Duplex, authority: Authority): void;
+  /**
+   * Begins the log and the record of a build that did not come by BuildKit's API. Undefined where that API is not served:
+   * nobody could ask for them.
+   */
+  record?: RecordBuild;
+  /** The builds in the history by what they made. Undefined where there is no history. */
+  buildsByResult?: BuildsByResult;
+  /** The running builds and the history. Undefined where BuildKit's API is not served. */
+  observed?: Observed;
+  /** The oldest version of docker's API that clients may ask for; undefined: the oldest that is spoken here. */
+  readonly minApiVersion?: string;
   /** The name of this machine, as `info` shows it. */
   readonly hostname: string;
   /** The address and the namespace of containerd, when it is the store. */
@@ -48,6 +62,8 @@ export interface ApiHost {
   readonly insecureRegistries: readonly string[];
   /** The mirrors of Docker Hub. */
   readonly registryMirrors: readonly string[];
+  /** The Docker engine that does what Drydock does not: containers, volumes, networks. */
+  readonly behind?: Behind;
   /** Finds out who asks, and whether they may. Throws `unauthenticated` or `denied`. */
   admit(request: AuthRequest, ask: Ask): Promise<Authority>;
   /** Prometheus text of `/metrics`. */

@@ -2,8 +2,11 @@
 import type { Reach } from '../../auth/index.ts';
 import { Arrivals } from '../../flow/index.ts';
 
-/** How long a request waits for a thing to come, in ms: clients start both at the same time. */
-const waitMs = 3000;
+/**
+ * How long a request waits for a thing to come, in ms, as in BuildKit: clients start both at the same time, and a large
+ * definition takes longer to come.
+ */
+const waitMs = 6000;
 
 /** A table of things that belong to owners. */
 export class Owned<T> {
@@ -33,7 +36,7 @@ export class Owned<T> {
   }
 
   /**
-   * The same, after a wait of up to three seconds; undefined when it does not come. A thing that is there but out of
+   * The same, after a wait of up to six seconds; undefined when it does not come. A thing that is there but out of
    * reach is waited for like one that is not, so that the time of the answer does not tell that it is there.
    */
   async find(reach: Reach, name: string, signal?: AbortSignal): Promise<T | undefined> {

@@ -1,7 +1,4 @@
-/**
- * A build's progress on its way to a client, as BuildKit's StatusResponse. Events for which the client is too slow are
- * left out.
- */
+/** A build's progress on its way to a client, as BuildKit's StatusResponse. */
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { type Timestamp, TimestampSchema } from '@bufbuild/protobuf/wkt';
 import { clip } from '../../errors/index.ts';
@@ -15,8 +12,6 @@ import {
 } from '../../pb/moby/buildkit/v1/status_pb.js';
 import type { LogEvent, ProgressSink, StatusEvent, VertexEvent, WarningEvent } from '../../progress/index.ts';
 
-/** The most bytes of logs that wait for a client. */
-const maxWaiting = 4 << 20;
 /** The most bytes of one message, or of its only event: gRPC clients take 4 MiB or more. */
 const maxMessage = 1 << 20;
 /** About how many bytes an event of output takes besides its text, which may be a single letter. */
@@ -31,66 +26,28 @@ export function logSize(event: LogEvent): number {
 const maxError = 64 << 10;
 
 /**
- * Collects a build's events until they are taken. A new state of a vertex or a transfer replaces an older one that
- * still waits, and at most `maxWaiting` bytes of logs wait, so that a slow client costs no memory.
+ * Collects a build's events, other than output, until they are taken. A new state of a vertex or a transfer replaces an
+ * older one that still waits, so that a slow client costs little memory.
  */
-export class StatusCollector implements ProgressSink {
+export class StatusCollector implements Omit<ProgressSink, 'log'> {
   readonly #vertices = new Map<string, VertexEvent>();
   readonly #statuses = new Map<string, StatusEvent>();
-  readonly #logs: LogEvent[] = [];
   readonly #warnings: WarningEvent[] = [];
-  readonly #onEvent: () => void;
-  #logBytes = 0;
-  #dropping = false;
-
-  /** `onEvent` is called for each event; it must not throw. */
-  constructor(onEvent: () => void = () => {}) {
-    this.#onEvent = onEvent;
-  }
 
   get isEmpty(): boolean {
-    return (
-      this.#vertices.size === 0 &&
-      this.#statuses.size === 0 &&
-      this.#logs.length === 0 &&
-      this.#warnings.length === 0
-    );
-  }
-
-  /** How many bytes of logs wait. */
-  get logBytes(): number {
-    return this.#logBytes;
+    return this.#vertices.size === 0 && this.#statuses.size === 0 && this.#warnings.length === 0;
   }
 
   vertex(event: VertexEvent): void {
     this.#vertices.set(event.digest, event);
-    this.#onEvent();
   }
 
   status(event: StatusEvent): void {
     this.#statuses.set(`${event.vertex} ${event.id}`, event);
-    this.#onEvent();
-  }
-
-  log(event: LogEvent): void {
-    if (this.#logBytes + logSize(event) > maxWaiting) {
-      if (this.#dropping) return;
-      this.#dropping = true;
-      const data = Buffer.from('\n[output left out: it came faster than it was read]\n');
-      const said: LogEvent = { ...event, stream: 2, data };
-      this.#logBytes += logSize(said);
-      this.#logs.push(said);
-    } else {
-      this.#dropping = false;
-      this.#logBytes += logSize(event);
-      this.#logs.push(event);
-    }
-    this.#onEvent();
   }
 
   warning(event: WarningEvent): void {
     this.#warnings.push(event);
-    this.#onEvent();
   }
 
   /**
@@ -111,16 +68,18 @@ export class StatusCollector implements ProgressSink {
       packing.add('statuses', event.id.length + 160, statusMessage(event));
     }
     for (const event of this.#warnings.splice(0, left)) {
-      left--;
       const size = event.short.length + (event.source?.text.length ?? 0) + event.detail.join().length + 160;
       packing.add('warnings', size, warningMessage(event));
     }
-    for (const event of this.#logs.splice(0, left)) {
-      this.#logBytes -= logSize(event);
-      packing.add('logs', logSize(event), logMessage(event));
-    }
     return packing.messages();
   }
+}
+
+/** Events of output, in messages of about 1 MiB at most. */
+export function logMessages(events: readonly LogEvent[]): StatusResponse[] {
+  const packing = new Packing();
+  for (const event of events) packing.add('logs', logSize(event), logMessage(event));
+  return packing.messages();
 }
 
 type Parts = Required<

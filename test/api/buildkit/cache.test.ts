@@ -112,12 +112,12 @@ onStores('Solve with caches', (store) => {
     expect((await failure(solve('registrie', { ref: 'x' }))).rawMessage).toMatch(
       /unknown cache exporter: "registrie"[\s\S]*Did you mean registry/,
     );
-    expect((await failure(solve('s3'))).rawMessage).toContain('type=s3 is not supported');
+    expect((await failure(solve('s3'))).rawMessage).toContain('type=s3: bucket= is missing');
     expect((await failure(solve('local', { dest: '/none' }))).rawMessage).toContain('/none');
     expect((await failure(solve('registry', { ref: '127.0.0.1:1/x' }))).rawMessage).toMatch(
       /exporting cache to 127.0.0.1:1\/x:latest: .*connection refused/,
     );
     const ignored = await solve('s3', { 'ignore-error': 'true' });
-    expect(warnings(ignored)).toEqual([expect.stringContaining('type=s3 is not supported')]);
+    expect(warnings(ignored)).toEqual([expect.stringContaining('type=s3: bucket= is missing')]);
   });
 });

@@ -90,14 +90,25 @@ export class ControlKit {
     const client = this.session(session);
     const ref = request.Ref || randomUUID();
     const status: StatusResponse[] = [];
-    const watching = (async () => {
-      for await (const message of this.control.status({ Ref: ref })) status.push(message);
-    })();
+    let over = false;
+    const watch = async (): Promise<void> => {
+      try {
+        for await (const message of this.control.status({ Ref: ref })) status.push(message);
+      } catch (err) {
+        // A large definition may still be on its way: this process encodes it, and reads it.
+        if (over || !String(err).includes('no such job')) throw err;
+        await watch();
+      }
+    };
+    const watching = watch();
+    watching.catch(() => {});
     try {
       const { ExporterResponse } = await this.control.solve({ Ref: ref, Session: client.id, ...request });
+      over = true;
       await watching;
       return { response: ExporterResponse, status, ref };
     } finally {
+      over = true;
       await watching.catch(() => {});
       client.close();
     }

@@ -423,3 +423,26 @@ describe('what a failed step leaves can be looked into', () => {
     expect(await isClean()).toBe(true);
   });
 });
+
+test('containers, and what joins them, run no longer than steps may', async () => {
+  const timed = new GatewayKit();
+  await timed.open({ stepTimeout: 1000 });
+  const build = await timed.build({ locals: { root: timed.busybox() } });
+  try {
+    const id = await container(build);
+    const stream = new Stream(build);
+    stream.run('short', id, 'sleep 30');
+    await stream.until(() => stream.got.some(({ Input }) => Input.case === 'Started'));
+    stream.run('joined', id, 'sleep 30');
+    for (const process of ['short', 'joined']) await stream.exit(process);
+    const errors = stream.got.flatMap(({ Input }) =>
+      Input.case === 'Exit' ? [Input.value.Error?.message ?? ''] : [],
+    );
+    expect(errors[0]).toContain('it ran longer than a step may here (1 s)');
+    expect(errors[1]).toContain('it ran longer than a step may here (1 s)');
+    await stream.end();
+  } finally {
+    await build.end();
+    await timed.close();
+  }
+});

@@ -19,7 +19,6 @@ import { frontends } from '../../../src/engine/frontends/table.ts';
 import { Gateway } from '../../../src/engine/gateway/gateway.ts';
 import { encodingErrors } from '../../../src/engine/gateway/serve.ts';
 import { Rules } from '../../../src/engine/rules.ts';
-import type { StoreOptions } from '../../../src/engine/store-options.ts';
 import { LLBBridge } from '../../../src/pb/moby/buildkit/v1/frontend/gateway_pb.js';
 import type { Definition } from '../../../src/pb/solver/pb/ops_pb.js';
 import type { LogEvent, VertexEvent, WarningEvent } from '../../../src/progress/events.ts';
@@ -55,8 +54,8 @@ export class GatewayKit {
   readonly socket = join(this.dir, 'socket');
   #builds = 0;
 
-  async open(store: Omit<StoreOptions, 'root'> = {}): Promise<void> {
-    this.engine = await openEngine({ root: join(this.dir, 'root'), ...store });
+  async open(options: Omit<Parameters<typeof openEngine>[0], 'root'> = {}): Promise<void> {
+    this.engine = await openEngine({ root: join(this.dir, 'root'), ...options });
     const handler = connectNodeAdapter({
       routes: (router) => router.service(LLBBridge, gatewayService(this.gateways)),
       interceptors: [encodingErrors()],

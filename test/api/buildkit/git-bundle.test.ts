@@ -20,7 +20,7 @@ import { closePool } from '../../../src/workers/pool.ts';
 import { answerGit } from '../../kit/git-server.ts';
 import { startServer, type TestServer } from '../../kit/http-server.ts';
 import { startRegistry, type TestRegistry } from '../../kit/registry.ts';
-import { onStores } from '../../kit/stores.ts';
+import { onLocal } from '../../kit/stores.ts';
 import { ControlKit, failure } from './control-kit.ts';
 
 let dir: string;
@@ -71,7 +71,7 @@ afterAll(async () => {
   rmSync(dir, { recursive: true, force: true });
 });
 
-onStores('git bundles', (store) => {
+onLocal('git bundles', (store) => {
   let kit: ControlKit;
   beforeAll(async () => {
     kit = await ControlKit.start(store.options());

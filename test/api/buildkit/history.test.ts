@@ -1,4 +1,6 @@
 /** Build records as `buildx history` and `buildctl debug` read them: events, filters, and the blobs that they name. */
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { fromBinary } from '@bufbuild/protobuf';
 import { Code, createClient } from '@connectrpc/connect';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -7,6 +9,8 @@ import { digestOf } from '../../../src/oci/digest.ts';
 import { Content } from '../../../src/pb/containerd/content_pb.js';
 import { StatusSchema } from '../../../src/pb/google/rpc/status_pb.js';
 import type { BuildHistoryRecord } from '../../../src/pb/moby/buildkit/v1/control_pb.js';
+import type { StatusResponse } from '../../../src/pb/moby/buildkit/v1/status_pb.js';
+import { busyboxRoot } from '../../kit/busybox.ts';
 import { ControlKit, failure } from './control-kit.ts';
 
 describe('build records', () => {
@@ -111,6 +115,29 @@ describe('build records', () => {
     expect(names).toContain('[1/1] COPY hello.txt /');
     expect(record.numTotalSteps).toBe(new Set(names).size);
     expect(record.numCompletedSteps).toBe(record.numTotalSteps);
+  });
+
+  test('nothing of a long output is left out, while the build runs and afterwards; secrets in it are', async () => {
+    const dir = kit.folder({ Dockerfile: 'FROM scratch\nCOPY root /\nARG TOKEN\nRUN say "$TOKEN" 200000\n' });
+    busyboxRoot(join(dir, 'root'));
+    const say = '#!/bin/sh\nyes "the token is $1, this is written again and again" | head -n $2\n';
+    writeFileSync(join(dir, 'root/bin/say'), say, { mode: 0o755 });
+    const { ref, status } = await kit.solve(
+      { Frontend: 'dockerfile.v0', FrontendAttrs: { 'build-arg:TOKEN': 'hunter22' } },
+      { dirs: { context: dir, dockerfile: dir } },
+    );
+    const outputOf = (messages: readonly StatusResponse[]) =>
+      Buffer.concat(messages.flatMap(({ logs }) => logs.map(({ msg }) => msg))).toString();
+    const line = 'the token is hunter22, this is written again and again\n';
+    expect(outputOf(status).split(line)).toHaveLength(200_001);
+    const { logs } = await only(ref);
+    const kept = outputOf([...decodeStatus(await blob(logs))]);
+    expect(kept.match(/this is written again and again\n/g)).toHaveLength(200_000);
+    expect(kept).not.toContain('hunter22');
+    const past: StatusResponse[] = [];
+    for await (const message of kit.control.status({ Ref: ref })) past.push(message);
+    expect(outputOf(past) === kept).toBe(true);
+    await kit.control.updateBuildHistory({ Ref: ref, Delete: true });
   });
 
   test('the trace has a span for the build and one for each step in it', async () => {

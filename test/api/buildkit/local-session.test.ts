@@ -43,4 +43,4 @@ test('context, Dockerfile and named contexts come from the session that is named
 test('a session that is not there is told of', async () => {
   const request = { Frontend: 'dockerfile.v0', FrontendAttrs: { 'local-sessionid:dockerfile': 'gone' } };
   expect((await failure(kit.solve(request, {}))).rawMessage).toContain('its session gone is not connected');
-}, 20_000);
+});

@@ -346,6 +346,11 @@ onStores('provenance', (store) => {
         frontend: 'dockerfile.v0',
         locals: [{ name: 'context' }, { name: 'dockerfile' }],
       });
+      // A folder that no step reads is named all the same.
+      const unread = await build('mode=min', { dockerfile: `FROM ${base}\nLABEL a=b\n` });
+      const { externalParameters } = (await attested(unread['containerimage.digest'])).predicate
+        .buildDefinition;
+      expect(externalParameters.request.locals).toEqual(request.locals);
       expect(JSON.stringify(statement)).not.toContain('VERSION');
       expect(predicate.runDetails.metadata.buildkit_completeness.request).toBe(false);
     });

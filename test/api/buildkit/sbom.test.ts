@@ -253,6 +253,33 @@ onStores('an SBOM', (store) => {
       ]);
     });
 
+    test('whose bundle is read once: an unchanged result has the same statements again', async () => {
+      const say = ['one', 'two', 'four'].map(
+        (name) => `echo '${statement(name)}' > $BUILDKIT_SCAN_DESTINATION/${name}.json`,
+      );
+      const generator = await scanner('once', say.join('\n'));
+      const { snapshots } = kit.daemon.engine.store;
+      const before = new Set((await snapshots.list()).map(({ key }) => key));
+      const once = await build(generator);
+      const made = (await snapshots.list()).filter(({ key }) => !before.has(key));
+      const bundle = made.find(({ labels }) => labels['drydock/bundle'] !== undefined);
+      const { mounts, release } = await snapshots.view(bundle?.key ?? '');
+      const [{ source = '', options = [] } = {}] = mounts;
+      const lower = options.find((option) => option.startsWith('lowerdir='))?.slice('lowerdir='.length);
+      const dir = lower?.split(':')[0] ?? source;
+      expect(readdirSync(dir).sort()).toEqual(['four.json', 'one.json', 'two.json']);
+      // Nobody would take this for a statement.
+      for (const name of readdirSync(dir)) writeFileSync(join(dir, name), '{');
+      await release();
+      const again = await build(generator);
+      expect(again.response['containerimage.digest']).toBe(once.response['containerimage.digest']);
+      const names = (await attested(again)).statements[0]?.map(({ predicate }) => predicate.name);
+      expect(names?.sort()).toEqual(['four', 'one', 'two']);
+      // As files they are about other subjects, so they are read, and checked.
+      const files = build(generator, { exporters: [['local', {}]], outputs: { 0: { dir: kit.folder({}) } } });
+      expect((await failure(files)).rawMessage).toContain('four.json: it is no JSON');
+    });
+
     test.each([
       ['fails', 'echo no luck >&2; exit 3', '', /sh \/scan\.sh.*exit code: 3/],
       [

@@ -14,6 +14,7 @@ import {
   CheckPolicyResponseSchema,
 } from '../../../src/pb/session/policy_pb.js';
 import { closePool } from '../../../src/workers/pool.ts';
+import { type CosignVersion, cosign, cosignKeys } from '../../kit/cosign.ts';
 import { startServer, type TestServer } from '../../kit/http-server.ts';
 import { startRegistry } from '../../kit/registry.ts';
 import { ControlKit, detailsOf, failure } from './control-kit.ts';
@@ -143,9 +144,29 @@ test('a policy may want a digest of a file and a suffix, as its signature is of'
     expect(await ask(algo, suffix)).toMatchObject({ Digest, Suffix: Buffer.from(suffix) });
   }
   expect(await ask(0, new Uint8Array(), digestOf(text))).toMatchObject({ Digest: digestOf(text) });
+  const sha512 = (of: string) => `sha512:${createHash('sha512').update(of).digest('hex')}`;
+  expect(await ask(0, new Uint8Array(), sha512(text))).toMatchObject({ Digest: digestOf(text) });
   expect((await failure(ask(0, new Uint8Array(4097)))).rawMessage).toContain('suffix exceeds max size 4096');
   expect((await failure(ask(99, suffix))).rawMessage).toContain('unsupported checksum algorithm 99');
   expect((await failure(ask(0, suffix, digestOf('other')))).rawMessage).toContain('digest mismatch');
+  expect((await failure(ask(0, suffix, sha512('other')))).rawMessage).toContain(
+    `digest mismatch ${sha512(text)}: ${sha512('other')}`,
+  );
+});
+
+test('a policy hears the checksum by the algorithm that the Dockerfile names', async () => {
+  const url = `http://${server.host}/long`;
+  const wanted = `sha512:${createHash('sha512').update('this is /long').digest('hex')}`;
+  const seen: string[] = [];
+  const { read } = await build(`FROM scratch\nADD --checksum=${wanted} ${url} /\n`, ({ Source }) => {
+    if (Source?.Source?.identifier !== url) return decision(allow);
+    seen.push(Source.HTTP?.Checksum ?? '', Source.Source.attrs['http.checksum'] ?? '');
+    return Source.HTTP === undefined
+      ? { case: 'request', value: { Source: Source.Source } }
+      : decision(allow);
+  });
+  expect(read('long')).toBe('this is /long');
+  expect(seen).toEqual(['', wanted, wanted, wanted]);
 });
 
 test('a policy that puts another source in the place of one, which is judged as well', async () => {
@@ -183,6 +204,54 @@ test('a session that decides nothing is no way round its policy', async () => {
   });
   expect((await failure(solving)).rawMessage).toContain('its policy on local://dockerfile');
   session.close();
+});
+
+test('the signature that the real cosign has made is in the chain, in each form that refers to what it signs', async () => {
+  const registry = await startRegistry();
+  const dir = kit.folder({});
+  try {
+    await cosignKeys(dir);
+    const folder = kit.folder({ Dockerfile: 'FROM scratch\nCOPY Dockerfile /\n' });
+    const stated = async (name: string) => {
+      const { response } = await kit.solve(
+        {
+          Frontend: 'dockerfile.v0',
+          FrontendAttrs: { 'attest:provenance': 'mode=min' },
+          Exporters: [{ Type: 'image', Attrs: { name: `${registry.host}/${name}`, push: 'true' } }],
+        },
+        { dirs: { context: folder, dockerfile: folder } },
+      );
+      const index = await kit.daemon.engine.store.content.bytes(response['containerimage.digest'] as Digest);
+      return `${registry.host}/${name}@${JSON.parse(index.toString()).manifests[1].digest}`;
+    };
+    const chainOf = async (name: string) => {
+      let chain: AttestationChain | undefined;
+      await build(`FROM ${registry.host}/${name}\n`, ({ Source }) => {
+        if (!Source?.Source?.identifier.startsWith('docker-image:')) return decision(allow);
+        chain = Source.Image?.AttestationChain;
+        if (chain !== undefined) return decision(allow);
+        const Image = { NoConfig: true, AttestationChain: true };
+        return { case: 'request', value: { Source: Source.Source, Image, ResolveMode: 'pull' } };
+      });
+      const [signature] = chain?.SignatureManifests ?? [];
+      if (chain === undefined || signature === undefined) return undefined;
+      const { layers } = JSON.parse(Buffer.from(chain.Blobs[signature]?.data ?? '').toString());
+      for (const { digest } of layers) expect(chain.Blobs[digest]?.data.length).toBeGreaterThan(100);
+      return layers[0].mediaType;
+    };
+    const signed = async (version: CosignVersion, ...args: string[]) =>
+      expect(await cosign(version, dir, 'sign', '--key', 'cosign.key', ...args)).toMatchObject({ code: 0 });
+    await signed('sid', '--signing-config', 'nowhere.json', await stated('bundle'));
+    expect(await chainOf('bundle')).toBe('application/vnd.dev.sigstore.bundle.v0.3+json');
+    const mode = ['--tlog-upload=false', '--registry-referrers-mode', 'oci-1-1'];
+    await signed('trixie', ...mode, await stated('referring'));
+    expect(await chainOf('referring')).toBe('application/vnd.dev.cosign.simplesigning.v1+json');
+    // A signature under a tag has no subject: buildx would refuse the image for it.
+    await signed('trixie', '--tlog-upload=false', await stated('tagged'));
+    expect(await chainOf('tagged')).toBeUndefined();
+  } finally {
+    await registry.stop();
+  }
 });
 
 test('a policy may want what is stated of an image, and who has signed that', async () => {
@@ -260,6 +329,15 @@ test('a policy may want what is stated of an image, and who has signed that', as
     expect(statements.map(({ text }) => JSON.parse(text).predicateType)).toEqual([
       'https://spdx.dev/Document',
     ]);
+    // As cosign itself writes it: its entry in the list under the tag does not say what it is.
+    for (const list of [
+      { ...index, manifests: [{ ...signature, artifactType: config.mediaType }] },
+      { ...index, manifests: [{ ...signature }, { ...entry, artifactType: config.mediaType }] },
+    ]) {
+      await put(JSON.stringify(list), indexType, entry.digest.replace(':', '-'));
+      await ask('pull');
+      expect(chains.at(-1)?.SignatureManifests).toEqual([signature.digest]);
+    }
     // The image as this store has it: no registry is asked who has signed it.
     await ask('local');
     expect(chains.at(-1)).toMatchObject({ AttestationManifest: entry.digest, SignatureManifests: [] });

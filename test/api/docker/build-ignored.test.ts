@@ -7,9 +7,9 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { startTestDaemon, type TestDaemon } from '../../kit/daemon.ts';
 import { type TestFile, tarOf } from '../../kit/images.ts';
-import { onStores } from '../../kit/stores.ts';
+import { onLocal } from '../../kit/stores.ts';
 
-onStores('ignored files of a posted context', (store) => {
+onLocal('ignored files of a posted context', (store) => {
   let daemon: TestDaemon;
   beforeAll(async () => {
     daemon = await startTestDaemon(store.options());

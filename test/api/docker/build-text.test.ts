@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { startTestDaemon, type TestDaemon } from '../../kit/daemon.ts';
 import { tarOf } from '../../kit/images.ts';
-import { onStores } from '../../kit/stores.ts';
+import { onLocal } from '../../kit/stores.ts';
 
 interface Line {
   stream?: string;
@@ -11,7 +11,7 @@ interface Line {
   error?: string;
 }
 
-onStores('the text of builder version 1', (store) => {
+onLocal('the text of builder version 1', (store) => {
   let daemon: TestDaemon;
   beforeAll(async () => {
     daemon = await startTestDaemon(store.options());

@@ -86,6 +86,28 @@ onStores('answers about images', (store) => {
     },
   );
 
+  test('the identity of a built image is its build in the history', async () => {
+    await ask('POST', '/build?version=2&t=mine', { body: 'FROM scratch\nLABEL a=mine\n' });
+    const Identity = {
+      Build: [{ Ref: expect.stringMatching(/^[\w-]{20,}$/), CreatedAt: expect.stringMatching(/^20\d\d-/) }],
+    };
+    const shown = (await ask('GET', '/v1.53/images/mine/json')).json<{ Identity: object }>();
+    expect(shown.Identity).toEqual(Identity);
+  });
+
+  test('inspect since 1.52 leaves out what says nothing', async () => {
+    await importAs('repo=bare');
+    const bare = (await ask('GET', '/v1.52/images/bare/json')).json<{ Config: object }>();
+    expect(bare.Config).toEqual({});
+    for (const field of ['Parent', 'DockerVersion', 'Author']) expect(bare).not.toHaveProperty(field);
+    await importAs(`repo=full&message=why&changes=${encodeURIComponent('USER me')}`);
+    const full = (await ask('GET', '/v1.52/images/full/json')).json();
+    expect(full).toMatchObject({ Config: { User: 'me' }, Comment: 'why' });
+    const [listed] = (await ask('GET', '/v1.51/images/json')).json<{ Containers: number }[]>();
+    expect(listed?.Containers).toBe(0);
+    expect((await ask('GET', '/v1.50/images/json')).json<{ Containers: number }[]>()[0]?.Containers).toBe(-1);
+  });
+
   test('info has fields of its version alone', async () => {
     const info = async (version: string) =>
       (await ask('GET', `/v${version}/info`)).json<Record<string, unknown>>();

@@ -118,6 +118,51 @@ onStores('one platform of an image', (store) => {
     await pull(both);
   });
 
+  test('save and load take several platforms since 1.52', async () => {
+    const third = imageOf([tarOf({ three: 'third' })], { platform: { os: 'linux', architecture: 's390x' } });
+    const all = await putImage(registry.host, 'three:1', indexOf([ours, theirs, third]));
+    await pull(all);
+    const two = `platform=${s390x}&platform=${arm}`;
+    expect((await ask('GET', `/v1.51/images/${all}/get?${two}`)).status).toBe(400);
+    const { status, body } = await fetchBytes(daemon, `/v1.52/images/${all}/get?${two}`);
+    expect(status).toBe(200);
+    const whole = await fetchBytes(daemon, `/v1.52/images/${all}/get`);
+    await ask('DELETE', `/images/${all}`);
+    expect((await ask('POST', '/images/load', { body })).lines()).toEqual([
+      { stream: `Loaded image: ${all}\n` },
+    ]);
+    expect((await architectures(all)).sort()).toEqual(['arm64', 's390x']);
+    expect((await ask('GET', `/v1.52/images/${all}/get?platform=linux/amd64&platform=${arm}`)).status).toBe(
+      404,
+    );
+    await ask('DELETE', `/images/${all}`);
+    const some = await ask('POST', `/v1.52/images/load?platform=linux/amd64&platform=${arm}`, {
+      body: whole.body,
+    });
+    expect(some.lines()).toEqual([{ stream: `Loaded image: ${all}\n` }]);
+    expect((await architectures(all)).sort()).toEqual(['amd64', 'arm64']);
+    await ask('DELETE', `/images/${all}`);
+    const lacking = await ask('POST', `/v1.52/images/load?platform=linux/386&platform=${arm}`, {
+      body: whole.body,
+    });
+    expect(lacking.lines<Line>().at(-1)?.error).toContain(
+      "doesn't provide the requested platform (linux/386)",
+    );
+    await ask('DELETE', `/images/${all}`);
+  });
+
+  test('the identity is the repositories that it is from', async () => {
+    await pull(both);
+    const Identity = { Pull: expect.arrayContaining([{ Repository: `${registry.host}/both` }]) };
+    expect((await ask('GET', `/v1.53/images/${both}/json`)).json()).toMatchObject({ Identity });
+    expect((await ask('GET', `/v1.52/images/${both}/json`)).json()).not.toHaveProperty('Identity');
+    const all = (await ask('GET', '/v1.54/images/json?identity=1')).json<Listed[]>();
+    const listed = all.find(({ RepoTags }) => RepoTags.includes(both));
+    expect(listed?.Manifests.map(({ ImageData }) => ImageData)).toMatchObject([{ Identity }, { Identity }]);
+    const [plain] = (await ask('GET', '/v1.53/images/json?identity=1')).json<Listed[]>();
+    expect(plain).not.toHaveProperty('Manifests');
+  });
+
   test('push sends that platform alone, and the image stays as it is', async () => {
     const target = `${registry.host}/pushed:1`;
     await ask('POST', `/images/${both}/tag?repo=${registry.host}/pushed&tag=1`);

@@ -22,7 +22,7 @@ type Inspect = Summary & {
 };
 type Line = Record<string, unknown> & { status?: string; stream?: string; error?: string };
 
-const versions = ['1.24', '1.41', '1.43', '1.44', '1.47', '1.48', '1.49', '1.50'];
+const versions = ['1.24', '1.41', '1.43', '1.44', '1.47', '1.48', '1.49', '1.50', '1.51'];
 
 onStores('image endpoints', (store) => {
   let daemon: TestDaemon;
@@ -181,7 +181,7 @@ onStores('image endpoints', (store) => {
     });
 
     test('show the manifests when asked', async () => {
-      const shown = await ask('GET', `/images/${remote}/json?manifests=1`);
+      const shown = await ask('GET', `/v1.50/images/${remote}/json?manifests=1`);
       expect(shapes.imageInspect('1.50')(shown.json(), '')).toEqual([]);
       expect(shown.json<{ Manifests: object[] }>().Manifests.length).toBeGreaterThan(0);
     });

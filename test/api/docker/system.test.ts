@@ -10,6 +10,15 @@ import { startTestDaemon, type TestDaemon } from '../../kit/daemon.ts';
 import { onStores } from '../../kit/stores.ts';
 import * as shapes from '../shapes.ts';
 
+/** What 1.52 and later tell of one kind of thing. */
+interface Kind {
+  ActiveCount: number;
+  TotalCount: number;
+  Items?: { Id: string }[];
+}
+
+const kinds = ['BuildCacheUsage', 'ContainerUsage', 'ImageUsage', 'VolumeUsage'];
+
 interface Usage {
   LayersSize: number;
   Images: { Id: string; Size: number; SharedSize: number }[];
@@ -29,7 +38,7 @@ onStores('system endpoints', (store) => {
       tags: [tag],
     });
   };
-  const usage = async (query = '') => (await daemon.ask('GET', `/system/df${query}`)).json<Usage>();
+  const usage = async (query = '') => (await daemon.ask('GET', `/v1.51/system/df${query}`)).json<Usage>();
 
   beforeAll(async () => {
     daemon = await startTestDaemon(store.options());
@@ -44,7 +53,7 @@ onStores('system endpoints', (store) => {
         const { status, headers, text } = await daemon.ask(method, '/_ping');
         expect(status).toBe(200);
         expect(headers).toMatchObject({
-          'api-version': '1.50',
+          'api-version': '1.56',
           ostype: 'linux',
           'builder-version': '2',
           swarm: 'inactive',
@@ -54,13 +63,30 @@ onStores('system endpoints', (store) => {
       }
     });
 
+    test('an operator may want newer clients', async () => {
+      const other = await startTestDaemon({ minApiVersion: '1.44' });
+      try {
+        const old = await other.ask('GET', '/v1.43/info');
+        expect([old.status, old.text]).toEqual([
+          400,
+          expect.stringContaining('Minimum supported API version is 1.44'),
+        ]);
+        for (const path of ['/v1.44/info', '/info']) expect((await other.ask('GET', path)).status).toBe(200);
+        expect((await other.ask('GET', '/version')).json()).toMatchObject({ MinAPIVersion: '1.44' });
+        const upgrade = { connection: 'upgrade', upgrade: 'h2c' };
+        expect((await other.ask('POST', '/v1.43/session', { headers: upgrade })).status).toBe(400);
+      } finally {
+        await other.stop();
+      }
+    });
+
     test('paths answer with and without a version; one that is not spoken is a 400', async () => {
-      for (const path of ['/version', '/v1.24/version', '/v1.41/version', '/v1.50/version']) {
+      for (const path of ['/version', '/v1.24/version', '/v1.41/version', '/v1.56/version']) {
         expect(shapes.version((await daemon.ask('GET', path)).json(), '')).toEqual([]);
       }
       for (const [version, words] of [
         ['1.23', 'too old. Minimum supported API version is 1.24'],
-        ['1.99', 'too new. Maximum supported API version is 1.50'],
+        ['1.99', 'too new. Maximum supported API version is 1.56'],
       ]) {
         const answer = await daemon.ask('GET', `/v${version}/version`);
         expect(answer.status).toBe(400);
@@ -111,12 +137,37 @@ onStores('system endpoints', (store) => {
   });
 
   describe('disk usage', () => {
-    test.each(['1.41', '1.42', '1.44', '1.50'])('is as API %s has it', async (version) => {
+    test.each(['1.41', '1.42', '1.44', '1.50', '1.51'])('is as API %s has it', async (version) => {
       const answer = (await daemon.ask('GET', `/v${version}/system/df`)).json<Usage>();
       expect(shapes.diskUsage(version)(answer, '')).toEqual([]);
       expect(answer.Images).toHaveLength(2);
       expect(answer.BuildCache.length).toBeGreaterThan(0);
       expect(answer.LayersSize).toBeGreaterThan(0);
+    });
+
+    test('since 1.52 has a sum of each kind, and the things themselves when asked', async () => {
+      const at = async (path: string) => (await daemon.ask('GET', path)).json<Record<string, Kind>>();
+      const old = await usage();
+      const sums = await at('/v1.53/system/df');
+      expect(Object.keys(sums).sort()).toEqual(kinds);
+      expect(sums.ImageUsage).toEqual({
+        ActiveCount: 0,
+        TotalCount: 2,
+        TotalSize: old.LayersSize,
+        Reclaimable: old.LayersSize,
+      });
+      expect(sums.BuildCacheUsage).toMatchObject({ TotalCount: old.BuildCache.length, ActiveCount: 0 });
+      expect(sums.VolumeUsage).toEqual({ ActiveCount: 0, TotalCount: 0, TotalSize: 0, Reclaimable: 0 });
+      const full = await at('/v1.53/system/df?verbose=1&type=image&type=build-cache');
+      expect(Object.keys(full).sort()).toEqual(['BuildCacheUsage', 'ImageUsage']);
+      expect(full.ImageUsage?.Items?.map(({ Id }) => Id)).toEqual(old.Images.map(({ Id }) => Id));
+      expect(full.BuildCacheUsage?.Items).toEqual(old.BuildCache);
+      // 1.52 has both forms, unless it is asked for the new one.
+      expect(Object.keys(await at('/v1.52/system/df')).sort()).toEqual(
+        [...Object.keys(old), ...kinds].sort(),
+      );
+      expect(Object.keys(await at('/v1.52/system/df?verbose=1')).sort()).toEqual(kinds);
+      expect(Object.keys(await at('/v1.51/system/df?verbose=1')).sort()).toEqual(Object.keys(old).sort());
     });
 
     test('is told by type', async () => {
@@ -157,6 +208,26 @@ onStores('system endpoints', (store) => {
       expect((await usage('?type=image')).Images).toHaveLength(2);
     });
 
+    test('as a stream names what is gone, and ends with the report', async () => {
+      await make('three', 'COPY file /third\n');
+      const path = '/build/prune?all=1&stream=1&filters={"description~":["third"]}';
+      const answer = await daemon.ask('POST', `/v1.56${path}`);
+      expect(answer.headers['content-type']).toBe('application/jsonl');
+      const lines = answer.lines<{ id?: string; status?: string; aux?: { CachesDeleted: string[] } }>();
+      const report = lines.pop()?.aux;
+      expect(report?.CachesDeleted.length).toBeGreaterThan(0);
+      expect(lines).toEqual(report?.CachesDeleted.map((id) => ({ id, status: 'Deleted' })));
+      const empty = await daemon.ask('POST', '/v1.56/containers/prune?stream=1');
+      expect(empty.lines()).toEqual([{ aux: { ContainersDeleted: null, SpaceReclaimed: 0 } }]);
+      expect((await daemon.ask('POST', `/v1.55${path}`)).json()).toEqual({
+        CachesDeleted: null,
+        SpaceReclaimed: 0,
+      });
+      const image = await daemon.ask('POST', '/v1.56/images/prune?stream=1&filters={"label":["n=3"]}');
+      expect(image.lines()).toEqual([{ aux: { ImagesDeleted: null, SpaceReclaimed: 0 } }]);
+      await daemon.ask('DELETE', '/images/three');
+    });
+
     test.each([
       'filters={"nonsense":["1"]}',
       'filters={"type":["nonsense"]}',
@@ -183,6 +254,32 @@ onStores('system endpoints', (store) => {
       Actor: { Attributes: { name: 'three:latest' } },
     });
     (stream as unknown as { destroy(): void }).destroy();
+  });
+
+  test('events come in the form that a client asks for', async () => {
+    const until = Date.now() / 1000;
+    const asked = async (version: string, accept?: string) => {
+      const path = `/v${version}/events?since=0&until=${until}&filters={"event":["tag"]}`;
+      return daemon.ask('GET', path, accept === undefined ? {} : { headers: { accept } });
+    };
+    const [plain, old] = await Promise.all([asked('1.52'), asked('1.51', 'application/json-seq')]);
+    expect(plain.headers['content-type']).toBe('application/json');
+    expect(old.headers['content-type']).toBe('application/json');
+    const [event] = plain.lines();
+    expect(event).toMatchObject({ Type: 'image', Action: 'tag' });
+    expect(event).not.toHaveProperty('status');
+    expect(old.lines()[0]).toMatchObject({ status: 'tag', ...event });
+    const sequence = await asked('1.52', 'text/html, application/json-seq;q=0.9');
+    expect(sequence.headers['content-type']).toBe('application/json-seq');
+    expect(sequence.text).toBe(plain.text.replace(/^/gm, '\x1e').replace(/\x1e$/, ''));
+    for (const [version, type] of [
+      ['1.53', 'application/jsonl'],
+      ['1.52', 'application/x-ndjson'],
+    ] as const) {
+      const lines = await asked(version, type);
+      expect([lines.headers['content-type'], lines.text]).toEqual([type, plain.text]);
+    }
+    expect((await asked('1.52', 'application/jsonl')).headers['content-type']).toBe('application/json');
   });
 
   describe('the container runtime', () => {

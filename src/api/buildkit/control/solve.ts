@@ -14,19 +14,20 @@ import {
   type OpenGateway,
   recordStatus,
   runBuild,
+  takeWishes,
   withGateway,
 } from '../../../engine/index.ts';
 import { fail, toDrydockError } from '../../../errors/index.ts';
-import { sourceRewriteInTurns } from '../../../llb/index.ts';
+import { ignoringCache, sourceRewriteInTurns } from '../../../llb/index.ts';
 import type { SolveRequest } from '../../../pb/moby/buildkit/v1/control_pb.js';
 import type { WorkerRecord } from '../../../pb/moby/buildkit/v1/types/worker_pb.js';
 import { type ClientSession, inProcessSession, namedSession, type Session } from '../../../session/index.ts';
 import { epochSeconds } from '../../../words/index.ts';
+import type { BuildLog } from '../../shared/build-log.ts';
 import type { ApiHost } from '../../shared/host.ts';
 import { callerOf } from '../caller.ts';
 import type { Gateways } from '../gateway/gateways.ts';
 import type { History } from '../history/history.ts';
-import type { BuildLog } from '../jobs/build-log.ts';
 import type { Jobs } from '../jobs/jobs.ts';
 import { cachesOf, checkSizes, dockerTypesOf, grantedEntitlements, outputOf, outputsOf } from './request.ts';
 import { exporterResponse, imageSizeKey } from './response.ts';
@@ -89,7 +90,9 @@ interface BuildParts {
 
 async function build(deps: SolveDeps, parts: BuildParts) {
   const { host, gateways } = deps;
-  const { ref, request, context, authority, log, signal, recorded } = parts;
+  const { ref, context, authority, log, signal, recorded } = parts;
+  const { wishes, rest: FrontendAttrs } = takeWishes(parts.request.FrontendAttrs);
+  const request = { ...parts.request, FrontendAttrs };
   const outputs = outputsOf(request);
   const { provenance, sbom } = attestationsAsked(request.FrontendAttrs);
   const caches = cachesOf(request);
@@ -101,6 +104,7 @@ async function build(deps: SolveDeps, parts: BuildParts) {
     host.engine,
     {
       frontend: frontendOf(request, open),
+      verifyBy: wishes.verify ? withoutCache(request) : undefined,
       outputs: outputs.map(({ type, attrs, index, forgetsReplaced }) => ({
         forgetsReplaced,
         type,
@@ -117,6 +121,7 @@ async function build(deps: SolveDeps, parts: BuildParts) {
       platform: request.FrontendAttrs.platform,
       allow,
       proxyNetwork: request.ProxyNetwork || undefined,
+      offline: wishes.offline,
       dockerTypes: dockerTypesOf(request, outputs),
       rewrite: await sourceRewriteInTurns(
         request.SourcePolicy === undefined ? [] : [request.SourcePolicy],
@@ -124,6 +129,7 @@ async function build(deps: SolveDeps, parts: BuildParts) {
       ),
       ...(request.EnableSessionExporter && sessionExporter(from.named, outputs.length, open)),
       policyCheck: policyOf(host, request.SourcePolicySession, authority, signal),
+      traceparent: context.requestHeader.get('traceparent') ?? undefined,
       workers: [await deps.worker()],
       frontends: deps.frontends,
       cacheFrom: caches.imports,
@@ -148,6 +154,23 @@ function frontendOf(request: SolveRequest, open: OpenGateway): Frontend {
   if (name === '') return given === undefined ? client(open, inputs) : definition(given);
   if (given !== undefined && given.def.length > 0) throw bothGiven();
   return named(name, options, inputs);
+}
+
+/**
+ * The same without the cache, for a build that is verified. Throws `unsupported` for a client that directs its build: it
+ * cannot be asked to do so once more.
+ */
+function withoutCache({
+  Definition: given,
+  Frontend: name,
+  FrontendAttrs,
+  FrontendInputs,
+}: SolveRequest): Frontend {
+  if (name !== '') return named(name, { ...FrontendAttrs, 'no-cache': '' }, FrontendInputs);
+  if (given !== undefined) return definition(ignoringCache(given));
+  throw fail('unsupported', 'client', 'a build that the client directs itself cannot be verified', {
+    hint: 'Use `drydock build --verify-reproducible`, with --host for this daemon, or `buildctl build --opt verify-reproducible=true`.',
+  });
 }
 
 /** Lets the session choose exporters, once it has seen the result. Throws `invalid` when there is no session. */

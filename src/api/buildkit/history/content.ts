@@ -43,11 +43,9 @@ export function contentService(history: History, store: Pick<Store, 'content'>):
       if (from < 0 || from > size) {
         throw fail('invalid', 'client', `offset ${from} is outside of ${digest} (${size} bytes)`);
       }
-      const kept = await history.readBlob(reach, digest);
+      const kept = history.readBlob(reach, digest);
       if (kept !== undefined) {
-        for (let at = from; at < to; at += messageBytes) {
-          yield { offset: BigInt(at), data: kept.subarray(at, Math.min(to, at + messageBytes)) };
-        }
+        yield* partsOf(kept, from, to);
         return;
       }
       let at = from;
@@ -58,6 +56,22 @@ export function contentService(history: History, store: Pick<Store, 'content'>):
       }
     },
   };
+}
+
+/** The bytes of a blob between two places, in messages. */
+async function* partsOf(blob: AsyncIterable<Buffer>, from: number, to: number) {
+  let begin = 0;
+  for await (const chunk of blob) {
+    const end = Math.min(to, begin + chunk.length);
+    for (let at = Math.max(from, begin); at < end; at += messageBytes) {
+      yield {
+        offset: BigInt(at),
+        data: chunk.subarray(at - begin, Math.min(end, at + messageBytes) - begin),
+      };
+    }
+    begin += chunk.length;
+    if (begin >= to) return;
+  }
 }
 
 interface Blob {

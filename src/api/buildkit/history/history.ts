@@ -3,8 +3,6 @@
  * old.
  */
 import type { DatabaseSync } from 'node:sqlite';
-import { promisify } from 'node:util';
-import { gunzip, gzip, gzipSync } from 'node:zlib';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { type Reach, reaches } from '../../../auth/index.ts';
 import type { Masks } from '../../../errors/index.ts';
@@ -16,20 +14,15 @@ import {
 import type { StatusResponse } from '../../../pb/moby/buildkit/v1/status_pb.js';
 import { type DatabaseName, openDatabase, transaction } from '../../../store/index.ts';
 import { isDue, nextTurn } from '../../../workers/index.ts';
-import type { BuildLog } from '../jobs/build-log.ts';
+import type { BuildLog } from '../../shared/build-log.ts';
+import { type BuildDetails, keptDetails } from './details.ts';
 import { masksOf } from './masked.ts';
+import { pack, unpack } from './packed.ts';
 import { beginRecord, completeRecord, type RecordedEnd } from './record.ts';
-import { decodeStatus } from './status-blob.ts';
+import { decodeStatusParts } from './status-blob.ts';
 
-const gzipped = promisify<Uint8Array, Buffer>(gzip);
-/** The most bytes that are compressed at once: a thread takes longer to hear of them. */
-const little = 64 << 10;
-
-function pack(data: Uint8Array): Buffer | Promise<Buffer> {
-  return data.length <= little ? gzipSync(data) : gzipped(data);
-}
-
-const gunzipped = promisify<Uint8Array, Buffer>(gunzip);
+/** How long a record waits when its build has ended, in ms. Its making takes as long as the rest of a cached build. */
+const restMs = 50;
 
 /** How many rows are read at one time. */
 const pageRows = 500;
@@ -93,6 +86,8 @@ const schema = [
      PRIMARY KEY (build, digest)
    ) STRICT;
    CREATE INDEX blobs_by_digest ON blobs (digest);`,
+  // Dockerfiles and what steps have used (`BuildDetails`), compressed; of builds from before, nothing.
+  'ALTER TABLE builds ADD COLUMN details BLOB;',
 ];
 
 /** The condition for builds within reach: `?1` is the owner who asks, `?2` whether all builds are within reach. */
@@ -115,17 +110,22 @@ interface Recording {
   completed(log: BuildLog, end: RecordedEnd): void;
 }
 
-interface Active {
-  owner: string;
-  record: BuildHistoryRecord;
+/** A record with the owner of its build (`identityKey`). */
+export interface OwnedRecord {
+  readonly owner: string;
+  readonly record: BuildHistoryRecord;
 }
 
 /** The history. Each question says whose records may be seen; others are as if they were not there. */
 export class History {
   readonly #db: DatabaseSync;
   readonly #limits: Required<HistoryLimits>;
-  readonly #active = new Set<Active>();
+  readonly #active = new Set<OwnedRecord>();
   readonly #writing = new Set<Promise<void>>();
+  /** The writing of the build that ended last. Records are written in the order in which their builds ended. */
+  #last: Promise<void> = Promise.resolve();
+  /** Lets records be written that wait for their builds' clients to get their answers. */
+  readonly #resting = new Set<() => void>();
   readonly #listeners = new Set<(event: HistoryEvent) => void>();
   readonly #name: DatabaseName;
   #closed = false;
@@ -151,6 +151,7 @@ export class History {
 
   /** Resolves when the records of all builds that have ended by now are written. */
   async settled(): Promise<void> {
+    for (const go of this.#resting) go();
     if (this.#writing.size > 0) await Promise.all(this.#writing);
   }
 
@@ -165,30 +166,52 @@ export class History {
       completed: (log, end) => {
         // What cannot be recorded is no longer under way either.
         const forgotten = () => void this.#active.delete(active);
-        const writing = this.#completed(active, masks, log, end).catch(forgotten);
+        const before = this.#last;
+        const read = log.keep();
+        const writing = this.#later()
+          .then(() => before)
+          .then(() => this.#completed(active, masks, log, end))
+          .catch(forgotten)
+          .finally(read);
+        this.#last = writing;
         this.#writing.add(writing);
         void writing.then(() => this.#writing.delete(writing));
       },
     };
   }
 
-  async #completed(active: Active, masks: Masks, log: BuildLog, end: RecordedEnd): Promise<void> {
+  /** Waits a little, so that the build's client gets its answer first; not when somebody waits for the records. */
+  #later(): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const timer = setTimeout(resolve, restMs);
+    this.#resting.add(resolve);
+    return promise.then(() => {
+      clearTimeout(timer);
+      this.#resting.delete(resolve);
+    });
+  }
+
+  async #completed(active: OwnedRecord, masks: Masks, log: BuildLog, end: RecordedEnd): Promise<void> {
     const { owner, record } = active;
     const blobs = await completeRecord(record, masks, log, end);
-    const packed = await Promise.all(blobs.map(({ data }) => pack(data)));
+    const details = pack(Buffer.from(JSON.stringify(keptDetails(log.details, masks))));
+    const [packedDetails, ...packed] = await Promise.all([details, ...blobs.map((blob) => blob.packed)]);
     this.#active.delete(active);
     if (this.#closed) return;
     try {
       transaction(this.#name, this.#db, () => {
         this.#db.prepare('DELETE FROM builds WHERE owner = ? AND ref = ?').run(owner, record.Ref);
         const { lastInsertRowid: build } = this.#db
-          .prepare('INSERT INTO builds (owner, ref, completed_at, record) VALUES (?, ?, ?, ?)')
-          .run(owner, record.Ref, Date.now(), toBinary(BuildHistoryRecordSchema, record));
+          .prepare('INSERT INTO builds (owner, ref, completed_at, record, details) VALUES (?, ?, ?, ?, ?)')
+          .run(
+            ...[owner, record.Ref, Date.now(), toBinary(BuildHistoryRecordSchema, record)],
+            packedDetails as Buffer,
+          );
         const insert = this.#db.prepare(
           'INSERT OR IGNORE INTO blobs (build, digest, size, created_at, data) VALUES (?, ?, ?, ?, ?)',
         );
-        for (const [i, { descriptor, data }] of blobs.entries()) {
-          insert.run(build, descriptor.digest, data.length, Date.now(), packed[i] as Buffer);
+        for (const [i, { descriptor }] of blobs.entries()) {
+          insert.run(build, descriptor.digest, Number(descriptor.size), Date.now(), packed[i] as Buffer);
         }
       });
       this.#trim();
@@ -199,28 +222,60 @@ export class History {
   }
 
   active(reach: Reach): BuildHistoryRecord[] {
-    return [...this.#active].filter(({ owner }) => reaches(reach, owner)).map(({ record }) => record);
+    return this.activeOf(reach).map(({ record }) => record);
+  }
+
+  /** The running builds with their owners. */
+  activeOf(reach: Reach): OwnedRecord[] {
+    return [...this.#active].filter(({ owner }) => reaches(reach, owner));
   }
 
   /** The ended builds, newest first. Each is read when it is asked for, for one may be as large as a request. */
-  async *list({ owner, all }: Reach): AsyncGenerator<BuildHistoryRecord> {
+  async *list(reach: Reach): AsyncGenerator<BuildHistoryRecord> {
+    for await (const { record } of this.listOf(reach)) yield record;
+  }
+
+  /** The ended builds with their owners, newest first. */
+  async *listOf({ owner, all }: Reach): AsyncGenerator<OwnedRecord> {
     const ids = this.#db
-      .prepare(`SELECT id FROM builds WHERE ${within} ORDER BY completed_at DESC, ref`)
+      .prepare(`SELECT id FROM builds WHERE ${within} ORDER BY completed_at DESC, id DESC`)
       .all(owner, Number(all));
-    const read = this.#db.prepare('SELECT record FROM builds WHERE id = ?');
+    const read = this.#db.prepare('SELECT owner, record FROM builds WHERE id = ?');
     for (const { id } of ids) {
       if (isDue()) await nextTurn();
       if (this.#closed) return;
       const row = read.get(id as number);
-      if (row !== undefined) yield fromBinary(BuildHistoryRecordSchema, row.record as Uint8Array);
+      if (row === undefined) continue;
+      const record = fromBinary(BuildHistoryRecordSchema, row.record as Uint8Array);
+      yield { owner: String(row.owner), record };
     }
   }
 
+  /** An ended build; undefined when it is not known. */
+  find(reach: Reach, ref: string): OwnedRecord | undefined {
+    return this.#find(reach, ref);
+  }
+
+  /** The files and the steps' use of an ended build; undefined when they are not known. */
+  async detailsOf(reach: Reach, ref: string): Promise<BuildDetails | undefined> {
+    const found = this.#find(reach, ref);
+    const row = found && this.#db.prepare('SELECT details FROM builds WHERE id = ?').get(found.id);
+    if (!row?.details) return undefined;
+    const parts = await Array.fromAsync(unpack(row.details as Uint8Array));
+    return JSON.parse(Buffer.concat(parts).toString('utf8')) as BuildDetails;
+  }
+
+  /** A blob of records as a whole; undefined when no record has it. */
+  async wholeBlob(reach: Reach, digest: string): Promise<Buffer | undefined> {
+    const parts = this.readBlob(reach, digest);
+    return parts && Buffer.concat(await Array.fromAsync(parts));
+  }
+
   /** The progress of an ended build; undefined when it is not known. */
-  async statusOf(reach: Reach, ref: string): Promise<Iterable<StatusResponse> | undefined> {
+  async statusOf(reach: Reach, ref: string): Promise<AsyncIterable<StatusResponse> | undefined> {
     const logs = this.#find(reach, ref)?.record.logs;
-    const bytes = logs && (await this.readBlob(reach, logs.digest));
-    return bytes && decodeStatus(bytes);
+    const parts = logs && this.readBlob(reach, logs.digest);
+    return parts && decodeStatusParts(parts);
   }
 
   /** The build of a reference; one's own comes before another's. */
@@ -274,13 +329,13 @@ export class History {
     }));
   }
 
-  async readBlob({ owner, all }: Reach, digest: string): Promise<Buffer | undefined> {
+  readBlob({ owner, all }: Reach, digest: string): AsyncIterable<Buffer> | undefined {
     const row = this.#db
       .prepare(
         `SELECT data FROM blobs JOIN builds ON builds.id = blobs.build WHERE ${within} AND digest = ?3 LIMIT 1`,
       )
       .get(owner, Number(all), digest);
-    return row && gunzipped(row.data as Uint8Array);
+    return row && unpack(row.data as Uint8Array);
   }
 
   /** Keeps a build beyond all limits, or ends that; false when the build is not known. */

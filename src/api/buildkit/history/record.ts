@@ -15,10 +15,11 @@ import {
 } from '../../../pb/moby/buildkit/v1/control_pb.js';
 import type { VertexEvent } from '../../../progress/index.ts';
 import { inTurns } from '../../../workers/index.ts';
-import type { BuildLog } from '../jobs/build-log.ts';
+import type { BuildLog } from '../../shared/build-log.ts';
 import { timestamp } from '../timestamp.ts';
-import { maskedError, maskedJson, maskStatus } from './masked.ts';
-import { encodeStatus, statusMediaType } from './status-blob.ts';
+import { maskedError, maskedJson } from './masked.ts';
+import { pack, packStatus } from './packed.ts';
+import { statusMediaType } from './status-blob.ts';
 import { traceMediaType, traceOf } from './trace.ts';
 
 /** The type of an error's blob. BuildKit misspells it for good. */
@@ -39,7 +40,7 @@ export interface RecordedEnd {
 /** A document of the record, kept beside it. */
 interface Blob {
   descriptor: Descriptor;
-  data: Uint8Array;
+  packed: Buffer | Promise<Buffer>;
 }
 
 /** Makes the record of a build that begins. */
@@ -80,12 +81,12 @@ export async function completeRecord(
       digest: digestOf(data),
       size: BigInt(data.length),
     });
-    blobs.push({ descriptor, data });
+    blobs.push({ descriptor, packed: pack(data) });
     return descriptor;
   };
-  const messages = await inTurns(listed(log.messages()));
-  await inTurns(maskStatus(messages, masks));
-  record.logs = keep(statusMediaType, await inTurns(encodeStatus(messages)));
+  const { digest, size, packed } = await packStatus(log.messages(), masks);
+  record.logs = create(DescriptorSchema, { mediaType: statusMediaType, digest, size: BigInt(size) });
+  blobs.push({ descriptor: record.logs, packed });
   const error = end.error && maskedError(end.error, masks);
   record.trace = keep(traceMediaType, await inTurns(traceBlob(record, log, masks, error?.message)));
   for (const document of end.documents ?? []) keep('application/json', document);
@@ -127,16 +128,6 @@ function* masked(vertices: readonly VertexEvent[], masks: Masks): Generator<Vert
       error: vertex.error && masks.text(vertex.error),
     };
   }
-}
-
-/** A list of things that are made one by one. The work is for `inTurns`. */
-function* listed<T>(things: Iterable<T>): Generator<void, T[]> {
-  const list: T[] = [];
-  for (const thing of things) {
-    yield;
-    list.push(thing);
-  }
-  return list;
 }
 
 /** Names a statement in a record, where clients look for the statements of a result, or of one result of a list. */

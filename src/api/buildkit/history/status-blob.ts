@@ -27,3 +27,25 @@ export function* decodeStatus(blob: Buffer): Generator<StatusResponse, void, und
     at = end;
   }
 }
+
+/** The same, of a blob that comes in parts. */
+export async function* decodeStatusParts(
+  parts: AsyncIterable<Buffer>,
+): AsyncGenerator<StatusResponse, void, undefined> {
+  let rest: Buffer = Buffer.alloc(0);
+  for await (const part of parts) {
+    rest = rest.length === 0 ? part : Buffer.concat([rest, part]);
+    const whole = wholeMessages(rest);
+    yield* decodeStatus(rest.subarray(0, whole));
+    rest = rest.subarray(whole);
+  }
+}
+
+/** How many bytes the whole messages at the beginning take. */
+function wholeMessages(blob: Buffer): number {
+  let end = 0;
+  while (end + 4 <= blob.length && end + 4 + blob.readUInt32LE(end) <= blob.length) {
+    end += 4 + blob.readUInt32LE(end);
+  }
+  return end;
+}

@@ -91,6 +91,8 @@ export function readBuildParameters(query: Query, authority: Authority): BuildPa
       cacheFrom: readCacheFrom(query),
       cgroupParent: query.text('cgroupparent') || undefined,
       check: false,
+      offline: query.has('offline') ? query.bool('offline') : undefined,
+      verifyReproducible: query.has('verifyreproducible') ? query.bool('verifyreproducible') : undefined,
       limits: readLimits(query),
       // docker grants a build its host network unasked; here the caller's rights decide, as they do about devices.
       allow: [

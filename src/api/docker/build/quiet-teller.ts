@@ -29,8 +29,8 @@ export class QuietTeller implements Teller {
     if (imageId !== undefined) this.#stream.write({ stream: `${imageId}\n` });
   }
 
-  fail(error: DrydockError): string {
-    const message = this.#inner.fail(error);
+  async fail(error: DrydockError): Promise<string> {
+    const message = await this.#inner.fail(error);
     this.#held.release(this.#stream);
     return message;
   }

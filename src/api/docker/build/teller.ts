@@ -24,6 +24,6 @@ export interface Teller {
   readonly onPlan?: (plan: FrontendResult) => Promise<void>;
   /** Writes everything that has happened until now, as far as the client reads; resolves when it is out. */
   finish(result: BuildResult, made: MadeImage): Promise<void>;
-  /** Writes the last objects of a failed build. Returns the message to end with. */
-  fail(error: DrydockError): string;
+  /** Writes the last objects of a failed build, as far as the client reads. Gives the message to end with. */
+  fail(error: DrydockError): string | Promise<string>;
 }

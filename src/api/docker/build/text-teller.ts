@@ -372,7 +372,8 @@ function runMessage(error: DrydockError): string | undefined {
   const { details, exitCode, source, hint } = error;
   if (exitCode === undefined || typeof details?.command !== 'string') return undefined;
   const place = source === undefined ? undefined : placeOf(source);
-  const said = `The command '${details.command}' returned a non-zero code: ${exitCode}`;
+  const why = typeof details.memory === 'string' ? `: ${details.memory}` : '';
+  const said = `The command '${details.command}' returned a non-zero code: ${exitCode}${why}`;
   return `${said}${place === undefined ? '' : ` (${place})`}${hint === undefined ? '' : `\nhint: ${hint}`}`;
 }
 

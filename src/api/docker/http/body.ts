@@ -103,8 +103,8 @@ export function drain(request: IncomingMessage): void {
   request.resume();
 }
 
-/** Reads a small JSON body. Throws `invalid` when it is no JSON object, or larger than 1 MiB. */
-export async function readJsonBody(request: IncomingMessage): Promise<Record<string, unknown>> {
+/** Reads a small body. Throws `invalid` when it is larger than 1 MiB. */
+export async function readBody(request: IncomingMessage): Promise<Buffer> {
   const parts: Buffer[] = [];
   let size = 0;
   for await (const part of new UploadBody(request) as AsyncIterable<Buffer>) {
@@ -112,9 +112,19 @@ export async function readJsonBody(request: IncomingMessage): Promise<Record<str
     if (size > 1 << 20) throw apiError('invalid', 'the request body is larger than 1 MiB');
     parts.push(part);
   }
+  return Buffer.concat(parts);
+}
+
+/** Reads a small JSON body. Throws `invalid` when it is no JSON object, or larger than 1 MiB. */
+export async function readJsonBody(request: IncomingMessage): Promise<Record<string, unknown>> {
+  return jsonObject(await readBody(request));
+}
+
+/** The JSON object that a body is. Throws `invalid`. */
+export function jsonObject(body: Buffer): Record<string, unknown> {
   let value: unknown;
   try {
-    value = parseBoundedJson(Buffer.concat(parts).toString('utf8'), 'the request body');
+    value = parseBoundedJson(body.toString('utf8'), 'the request body');
   } catch (err) {
     if (err instanceof DrydockError) throw err;
     throw apiError('invalid', 'the request body is not JSON');

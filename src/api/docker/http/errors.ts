@@ -25,7 +25,8 @@ const statuses: Record<ErrorCode, number> = {
  */
 export function httpStatus(error: DrydockError): number {
   if (error.code === 'corrupt' && (error.hop === 'client' || error.hop === 'context')) return 400;
-  const peer = error.hop === 'registry' || error.hop === 'http' || error.hop === 'git';
+  const peer =
+    error.hop === 'registry' || error.hop === 'http' || error.hop === 'git' || error.hop === 'bucket';
   if (peer && (error.code === 'denied' || error.code === 'unauthenticated')) return 500;
   return statuses[error.code];
 }

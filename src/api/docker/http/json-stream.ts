@@ -1,6 +1,7 @@
 /** docker's stream of JSON objects, one on each line (CRLF), as an answer that starts with its first object. */
 import type { ServerResponse } from 'node:http';
 import { type DrydockError, toDrydockError } from '../../../errors/index.ts';
+import { drained } from '../../../flow/index.ts';
 import { apiMessage, httpStatus, streamError } from './errors.ts';
 
 /** Takes objects that tell of work while it goes on. */
@@ -38,15 +39,7 @@ export class JsonStream {
   /** Resolves when more may be written, or when the client is gone. */
   drained(): Promise<void> {
     if (!this.isBlocked || this.#res.destroyed) return Promise.resolve();
-    return new Promise((resolve) => {
-      const done = () => {
-        this.#res.off('drain', done);
-        this.#res.off('close', done);
-        resolve();
-      };
-      this.#res.on('drain', done);
-      this.#res.on('close', done);
-    });
+    return drained(this.#res);
   }
 
   /** Sends the status now, though there is no object yet. All failures from here on are objects. */

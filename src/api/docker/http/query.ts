@@ -1,6 +1,6 @@
 /** Reads the parameters of a query as dockerd reads them. Pure. */
-import { clip, DrydockError } from '../../../errors/index.ts';
-import { durationMs } from '../../../words/index.ts';
+import { DrydockError } from '../../../errors/index.ts';
+import type { Filters } from '../../../words/index.ts';
 import { apiError } from './errors.ts';
 import { checkCount, parseBoundedJson, requestLimits } from './limits.ts';
 
@@ -96,9 +96,6 @@ export class Query {
   }
 }
 
-/** The parameter `filters`: name → values. */
-export type Filters = ReadonlyMap<string, readonly string[]>;
-
 /**
  * Reads `filters`, in today's form (`{"label":["a"]}`) or in that of old clients (`{"label":{"a":true}}`). Throws
  * `invalid` for another form, for names that are not in `known`, and for more values than are allowed.
@@ -128,44 +125,4 @@ export function readFilters(query: Query, known: readonly string[]): Filters {
   }
   checkCount('filters', count, requestLimits.filterValues);
   return filters;
-}
-
-/**
- * The one truth value of a filter: `1`, `true`, `0` or `false`, the only spellings that dockerd takes here. Undefined
- * when the filter is not given. Throws `invalid`.
- */
-export function boolFilter(filters: Filters, name: string): boolean | undefined {
-  const values = filters.get(name);
-  if (values === undefined) return undefined;
-  const isTrue = values.includes('1') || values.includes('true');
-  const isFalse = values.includes('0') || values.includes('false');
-  if (isTrue === isFalse) throw apiError('invalid', `invalid filter '${name}=[${values.join(' ')}]'`);
-  return isTrue;
-}
-
-/** Whether labels satisfy the filters `label` (all of them) and `label!` (none of them), each `key` or `key=value`. */
-export function labelsMatch(filters: Filters, labels: Record<string, string>): boolean {
-  const has = (text: string) => {
-    const at = text.indexOf('=');
-    if (at < 0) return Object.hasOwn(labels, text);
-    return labels[text.slice(0, at)] === text.slice(at + 1);
-  };
-  return (filters.get('label') ?? []).every(has) && !(filters.get('label!') ?? []).some(has);
-}
-
-/**
- * A time in docker's filters, in ms since the epoch: seconds since the epoch with a fraction, RFC 3339, or an age
- * (`10m`, `1h30m`). Throws `invalid`.
- */
-export function readTime(text: string, name: string, now = Date.now()): number {
-  if (/^\d+(\.\d+)?$/.test(text)) return Number(text) * 1000;
-  const age = durationMs(text);
-  if (age !== undefined) return now - age;
-  const date = Date.parse(text);
-  if (/^\d{4}-\d\d/.test(text) && !Number.isNaN(date)) return date;
-  throw apiError(
-    'invalid',
-    `invalid value for ${name}: ${JSON.stringify(clip(text, 100))}`,
-    'Want a Unix time, RFC 3339, or an age such as 24h.',
-  );
 }

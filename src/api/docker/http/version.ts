@@ -1,7 +1,7 @@
 /** API versions: `/v1.41/images/json` and `/images/json` are the same place. Pure. */
 import { apiError } from './errors.ts';
 
-export const newestVersion = '1.50';
+export const newestVersion = '1.56';
 export const oldestVersion = '1.24';
 
 export const serverHeader = `Drydock (linux) API/${oldestVersion}-${newestVersion}`;
@@ -18,12 +18,7 @@ export function splitVersion(path: string): VersionedPath {
   const match = /^\/v(\d+\.\d+)(\/.*)$/s.exec(path);
   if (match === null) return { path, version: newestVersion };
   const [, version, rest] = match as unknown as [string, string, string];
-  if (compareVersions(version, oldestVersion) < 0) {
-    throw apiError(
-      'invalid',
-      `client version ${version} is too old. Minimum supported API version is ${oldestVersion}, please upgrade your client to a newer version`,
-    );
-  }
+  checkOldest(version, oldestVersion);
   if (compareVersions(version, newestVersion) > 0) {
     throw apiError(
       'invalid',
@@ -31,6 +26,15 @@ export function splitVersion(path: string): VersionedPath {
     );
   }
   return { path: rest, version };
+}
+
+/** Throws `invalid`, in docker's words, for a version that is older than the oldest that is wanted. */
+export function checkOldest(version: string, oldest: string): void {
+  if (compareVersions(version, oldest) >= 0) return;
+  throw apiError(
+    'invalid',
+    `client version ${version} is too old. Minimum supported API version is ${oldest}, please upgrade your client to a newer version`,
+  );
 }
 
 /** Below 0, 0 or above 0, as `a` is older than `b`, the same, or newer. */

@@ -1,4 +1,5 @@
 /** `POST /build` and `/build/cancel`. */
+import type { IncomingMessage } from 'node:http';
 import type { Readable } from 'node:stream';
 import { identityKey, reachOf, tenantOf } from '../../../auth/index.ts';
 import { isHere } from '../../../distribution/index.ts';
@@ -10,6 +11,7 @@ import { isDue, nextTurn } from '../../../workers/index.ts';
 import type { ApiHost } from '../../shared/host.ts';
 import { type BuildParameters, readBuildParameters } from '../build/parameters.ts';
 import { QuietTeller } from '../build/quiet-teller.ts';
+import { recorded } from '../build/recorded.ts';
 import { requestSession } from '../build/session.ts';
 import type { Teller } from '../build/teller.ts';
 import { TextTeller } from '../build/text-teller.ts';
@@ -68,18 +70,26 @@ async function build(call: Call): Promise<Answer> {
       const began = Date.now();
       teller = tellerOf(call, parameters, options.noCache, stream);
       const { onPlan } = teller;
-      const result = await runBuild(
-        host.engine,
-        dockerfileBuild({ ...options, ...contextOf(parameters), outputs }, { onPlan }),
-        requestSession({
-          uploads: body === undefined ? {} : { body },
-          credentials,
-          client,
-          tenant: tenantOf(call.authority),
-          tags: options.tags ?? [],
-        }),
-        teller.sink,
-        running,
+      const asked = { ...options, ...contextOf(parameters), outputs };
+      const session = requestSession({
+        uploads: body === undefined ? {} : { body },
+        credentials,
+        client,
+        tenant: tenantOf(call.authority),
+        tags: options.tags ?? [],
+      });
+      const result = await recorded(host, owner, asked, teller.sink, (sink, isRecorded) =>
+        runBuild(
+          host.engine,
+          {
+            ...dockerfileBuild(asked, { onPlan }),
+            recorded: isRecorded,
+            traceparent: traceparentOf(request),
+          },
+          session,
+          sink,
+          running,
+        ),
       );
       await teller.finish(result, {
         tags: options.tags,
@@ -93,7 +103,7 @@ async function build(call: Call): Promise<Answer> {
     // What fails once a step has begun is told by the build itself; before that, nothing else tells of it.
     const fault = stream.started && error.code !== 'internal' ? undefined : faultOf(error);
     if (fault !== undefined) host.log('error', 'build failed', fault);
-    const message = teller?.fail(error);
+    const message = await teller?.fail(error);
     // With BuildKit docker's CLI ends with 1, whatever the step ended with.
     stream.fail(error, message === undefined ? undefined : () => message, parameters.version === 1);
   } finally {
@@ -159,14 +169,16 @@ function outputsOf({ outputs }: BuildParameters, client: ClientSession | undefin
 }
 
 function tellerOf(
-  { query, version }: Call,
+  { host, query, version }: Call,
   { quiet, version: builder, input, options: { target } }: BuildParameters,
   noCache: boolean,
   stream: JsonStream,
 ): Teller {
   const loud = (to: ObjectSink): Teller => {
     // BuildKit's own clients park their tars; who posts one with the build (Terraform, dockerode, curl) shows the message.
-    if (builder === 2) return new TraceTeller(to, { logsErrors: input.from === 'body' });
+    if (builder === 2) {
+      return new TraceTeller(to, { logsErrors: input.from === 'body', folder: host.engine.store.runDir });
+    }
     return new TextTeller(to, {
       target,
       noCache,
@@ -175,4 +187,9 @@ function tellerOf(
     });
   };
   return quiet ? new QuietTeller(stream, loud) : loud(stream);
+}
+
+/** The client's place in a trace, by its header. */
+function traceparentOf({ headers }: IncomingMessage): string | undefined {
+  return [headers.traceparent ?? []].flat()[0];
 }

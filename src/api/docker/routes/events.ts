@@ -1,8 +1,12 @@
 /** `GET /events`: the past and coming events of images and of the build cache. */
+
 import { reaches, reachOf } from '../../../auth/index.ts';
+import { type Filters, labelsMatch, readTime } from '../../../words/index.ts';
 import type { ApiEvent } from '../../shared/events.ts';
-import { type Filters, labelsMatch, readFilters, readTime } from '../http/query.ts';
+import { engineEvents } from '../behind/merge.ts';
+import { readFilters } from '../http/query.ts';
 import type { Call, Route } from '../http/route.ts';
+import { isBefore } from '../http/version.ts';
 
 export const eventRoutes: Route[] = [
   { method: 'GET', path: '/events', scopes: ['system:read'], handle: streamEvents },
@@ -29,7 +33,7 @@ const known = [
 /** How many bytes may pile up for a client before it is cut off. */
 const maxPending = 4 << 20;
 
-function streamEvents({ host, query, response, signal, request, authority }: Call): undefined {
+function streamEvents({ host, query, response, signal, request, authority, version }: Call): undefined {
   const filters = readFilters(query, known);
   const now = Date.now();
   const since =
@@ -41,15 +45,23 @@ function streamEvents({ host, query, response, signal, request, authority }: Cal
       ? readTime(query.text('until'), 'until', now)
       : undefined;
   request.resume();
-  response.writeHead(200, { 'content-type': 'application/json' });
+  const { type, text } = formOf(request.headers.accept ?? '', version);
+  response.writeHead(200, { 'content-type': type });
   response.flushHeaders();
   const reach = reachOf(authority);
   const send = (event: ApiEvent) => {
     if (event.owner !== undefined && !reaches(reach, event.owner)) return;
     if (!matches(event, filters) || (until !== undefined && event.time > until)) return;
-    response.write(`${JSON.stringify(render(event))}\n`);
+    response.write(text(JSON.stringify(render(event, version))));
     if (response.writableLength > maxPending) response.destroy();
   };
+  if (host.behind !== undefined) {
+    // Only what the engine has and Drydock has not: images are told of by Drydock.
+    void engineEvents(host.behind, request.url ?? '/events', signal, (line) => {
+      if (!response.writableEnded) response.write(text(line));
+      if (response.writableLength > maxPending) response.destroy();
+    });
+  }
   if (since !== undefined) for (const event of host.events.past()) if (event.time >= since) send(event);
   if (until !== undefined && until <= now) {
     response.end();
@@ -65,6 +77,21 @@ function streamEvents({ host, query, response, signal, request, authority }: Cal
   signal.addEventListener('abort', end, { once: true });
   response.once('close', end);
   return undefined;
+}
+
+/**
+ * How events are written: as lines, or as a sequence (RFC 7464), each behind a record separator. Clients ask for one of
+ * them by the header `Accept`, since 1.52.
+ */
+function formOf(accept: string, version: string): { type: string; text: (json: string) => string } {
+  const lines = (type: string) => ({ type, text: (json: string) => `${json}\n` });
+  if (isBefore(version, '1.52')) return lines('application/json');
+  const offered = ['application/jsonl', 'application/x-ndjson', 'application/json-seq'];
+  if (isBefore(version, '1.53')) offered.shift();
+  const asked = accept.split(',').map((each) => each.split(';')[0]?.trim().toLowerCase() ?? '');
+  const type = asked.find((each) => offered.includes(each));
+  if (type === undefined) return lines('application/json');
+  return type === 'application/json-seq' ? { type, text: (json) => `\x1e${json}\n` } : lines(type);
 }
 
 function matches(event: ApiEvent, filters: Filters): boolean {
@@ -99,9 +126,9 @@ function matches(event: ApiEvent, filters: Filters): boolean {
   );
 }
 
-function render({ type, action, id, attributes, time }: ApiEvent): object {
+function render({ type, action, id, attributes, time }: ApiEvent, version: string): object {
   return {
-    ...(type === 'image' ? { status: action, id } : {}),
+    ...(type === 'image' && isBefore(version, '1.52') ? { status: action, id } : {}),
     Type: type,
     Action: action,
     Actor: { ID: id, Attributes: attributes },

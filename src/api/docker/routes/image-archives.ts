@@ -1,7 +1,7 @@
 /** `GET /images/get`, `GET /images/{name}/get` (save) and `POST /images/load`. */
 
 import { toDrydockError } from '../../../errors/index.ts';
-import { checkLoadedPlatform, loadImages, saveImages } from '../../../images/index.ts';
+import { checkLoadedPlatforms, loadImages, saveImages } from '../../../images/index.ts';
 import type { Platform } from '../../../oci/index.ts';
 import { explainDisk } from '../../../store/index.ts';
 import { UploadBody } from '../http/body.ts';
@@ -31,22 +31,24 @@ function getMany(call: Call): Promise<undefined> {
   return save(call, names);
 }
 
-/** The one platform that is asked for. Throws `invalid` for several. */
-function platformOf({ query, version }: Call): Platform | undefined {
-  if (isBefore(version, '1.48')) return undefined;
+/** The platforms that are asked for. Throws `invalid` for several before 1.52. */
+function platformsOf({ query, version }: Call): Platform[] {
+  if (isBefore(version, '1.48')) return [];
   const platforms = query.all('platform');
-  if (platforms.length > 1) throw apiError('invalid', 'multiple platform parameters not supported');
-  return readPlatform(platforms[0] ?? '');
+  if (platforms.length > 1 && isBefore(version, '1.52')) {
+    throw apiError('invalid', 'multiple platform parameters not supported', 'API 1.52 and later have them.');
+  }
+  return platforms.flatMap((text) => readPlatform(text) ?? []);
 }
 
 async function save(call: Call, names: string[]): Promise<undefined> {
   const { host, request, response, signal } = call;
   const { store, registry } = host.engine;
-  const platform = platformOf(call);
+  const platforms = platformsOf(call);
   response.setHeader('content-type', 'application/x-tar');
   try {
     const credentials = registryConfig(request.headers['x-registry-config']);
-    await saveImages(store, names, response, { client: registry, credentials, signal, platform });
+    await saveImages(store, names, response, { client: registry, credentials, signal, platforms });
   } catch (err) {
     const error = toDrydockError(err);
     logFault(host, request, error);
@@ -68,7 +70,7 @@ async function save(call: Call, names: string[]): Promise<undefined> {
 async function load(call: Call): Promise<undefined> {
   const { host, query, request, response, signal } = call;
   const quiet = !query.has('quiet') || query.bool('quiet');
-  const platform = platformOf(call);
+  const platforms = platformsOf(call);
   const stream = new JsonStream(response);
   const body = new UploadBody(request);
   if (!quiet) stream.start();
@@ -76,14 +78,14 @@ async function load(call: Call): Promise<undefined> {
     const report = quiet
       ? undefined
       : transferReport(stream, { moving: 'Loading layer', end: 'Loading layer done' });
-    const loaded = await loadImages(host.engine.store, body, { signal, report, platform });
+    const loaded = await loadImages(host.engine.store, body, { signal, report, platforms });
     for (const { id, name, images } of loaded) {
       stream.write({
         stream: name === undefined ? `Loaded image ID: ${id}\n` : `Loaded image: ${name}\n`,
       });
       for (const image of images.slice(0, 1)) host.events.emitImage('load', eventImage(image), name ?? id);
     }
-    if (platform !== undefined) checkLoadedPlatform(loaded, platform);
+    checkLoadedPlatforms(loaded, platforms);
     stream.end();
   } catch (err) {
     body.destroy();

@@ -1,19 +1,29 @@
 /** `POST /images/{name}/tag`, `DELETE /images/{name}`, `POST /images/prune`. */
 import { findImage } from '../../../distribution/index.ts';
-import { type Removed, removeImage, removeMany, removePlatforms, tagImage } from '../../../images/index.ts';
+import {
+  pruneImageFilters,
+  pruneImages,
+  type Removed,
+  removeImage,
+  removePlatforms,
+  tagImage,
+} from '../../../images/index.ts';
 import { familiarName } from '../../../oci/index.ts';
 import { isDue, nextTurn } from '../../../workers/index.ts';
+import { imagesInUse } from '../behind/merge.ts';
+import { removeThere } from '../behind/remove-there.ts';
 import { apiError } from '../http/errors.ts';
 import { readPlatform } from '../http/platform.ts';
-import { boolFilter, labelsMatch, readFilters, readTime } from '../http/query.ts';
+import { pruned } from '../http/pruned.ts';
+import { readFilters } from '../http/query.ts';
 import type { Call, Route } from '../http/route.ts';
 import { isBefore } from '../http/version.ts';
-import { eventImage, listedImages } from '../images.ts';
+import { eventImage } from '../images.ts';
 
 export const imageChangeRoutes: Route[] = [
   { method: 'POST', path: '/images/*', suffix: '/tag', scopes: ['images:write'], handle: tag },
   { method: 'DELETE', path: '/images/*', scopes: ['images:write'], handle: remove },
-  { method: 'POST', path: '/images/prune', scopes: ['images:write'], handle: pruneImages },
+  { method: 'POST', path: '/images/prune', scopes: ['images:write'], handle: prune },
 ];
 
 async function tag({ host, name, query }: Call) {
@@ -26,7 +36,7 @@ async function tag({ host, name, query }: Call) {
   return { status: 201 };
 }
 
-async function remove({ host, name, query, version }: Call) {
+async function remove({ host, name, query, version, signal }: Call) {
   if (name.trim() === '') throw apiError('invalid', 'image name cannot be blank');
   const { store } = host.engine;
   const force = query.bool('force');
@@ -49,6 +59,8 @@ async function remove({ host, name, query, version }: Call) {
     ];
     return { json: rows };
   }
+  // A container may use the engine's copy: then the image stays here, too.
+  if (host.behind !== undefined) await removeThere(host, host.behind, name, force, signal);
   return { json: await told(host, await removeImage(store, name, { force })) };
 }
 
@@ -56,7 +68,7 @@ async function remove({ host, name, query, version }: Call) {
 async function told(
   host: Call['host'],
   { id, untagged, deleted }: Omit<Removed, 'reclaimed'>,
-): Promise<object[]> {
+): Promise<{ Untagged?: string; Deleted?: string }[]> {
   for (const name of untagged) {
     if (isDue()) await nextTurn();
     host.events.emit('image', 'untag', id, { name });
@@ -68,26 +80,22 @@ async function told(
   ];
 }
 
-const none: Awaited<ReturnType<typeof removeMany>> = { removed: [], reclaimed: 0 };
-
-/**
- * Removes images. There are no containers that use any: without `dangling`, or with `dangling=false`, all images go
- * that match.
- */
-async function pruneImages({ host, query }: Call) {
-  const { store } = host.engine;
-  const filters = readFilters(query, ['dangling', 'until', 'label', 'label!']);
-  const onlyDangling = boolFilter(filters, 'dangling') ?? true;
-  const until = filters.get('until')?.map((text) => readTime(text, 'until')) ?? [];
-  const doomed = (await listedImages(store)).filter(
-    (image) =>
-      (image.dangling || !onlyDangling) &&
-      labelsMatch(filters, image.labels) &&
-      until.every((time) => image.created < time),
-  );
-  const gone: object[] = [];
-  const { removed, reclaimed } = doomed.length === 0 ? none : await removeMany(store, doomed);
+/** Removes images. Those stay that containers of the engine behind were made from. */
+async function prune(call: Call) {
+  const { host, query, signal } = call;
+  const filters = readFilters(query, pruneImageFilters);
+  const used = host.behind === undefined ? undefined : await imagesInUse(host.behind, signal);
+  const { removed, reclaimed } = await pruneImages(host.engine.store, filters, used);
+  const gone: { Untagged?: string; Deleted?: string }[] = [];
   for (const image of removed) for (const item of await told(host, image)) gone.push(item);
   host.events.emit('image', 'prune', '', { reclaimed: String(reclaimed) });
-  return { json: { ImagesDeleted: gone.length === 0 ? null : gone, SpaceReclaimed: reclaimed } };
+  const report = { ImagesDeleted: gone.length === 0 ? null : gone, SpaceReclaimed: reclaimed };
+  return pruned(
+    call,
+    report,
+    gone.map(({ Untagged, Deleted }) => ({
+      id: Untagged ?? Deleted ?? '',
+      status: Untagged === undefined ? 'Deleted' : 'Untagged',
+    })),
+  );
 }

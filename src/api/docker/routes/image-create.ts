@@ -72,7 +72,7 @@ async function pullOne(
   stream: JsonStream,
   name: string,
 ): Promise<void> {
-  const { store, registry } = host.engine;
+  const { store, registry, trust } = host.engine;
   const { tag, digest, path } = parseReference(name);
   // Until something is fetched, a failure is a plain answer with its status.
   let headed = false;
@@ -87,6 +87,7 @@ async function pullOne(
     end: 'Pull complete',
   });
   const { record, changed } = await pullImage(store, registry, name, {
+    trust,
     platform: readPlatform(query.text('platform')),
     all: query.bool('allPlatforms'),
     credentials: registryAuth(request.headers['x-registry-auth'], name),

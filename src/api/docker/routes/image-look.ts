@@ -1,4 +1,5 @@
 /** `GET /images/{name}/json`, `/history` and `/attestations`; and `GET /images/search`, which is refused. */
+import { reachOf } from '../../../auth/index.ts';
 import { referenceOf } from '../../../distribution/index.ts';
 import { imageHistory, imageStatements, inspectImage } from '../../../images/index.ts';
 import { familiarName } from '../../../oci/index.ts';
@@ -6,6 +7,7 @@ import { apiError } from '../http/errors.ts';
 import { readPlatform } from '../http/platform.ts';
 import type { Call, Route } from '../http/route.ts';
 import { isBefore } from '../http/version.ts';
+import { Identities } from '../identity.ts';
 import { manifestsOf } from '../manifests.ts';
 import { namedImage } from '../named-image.ts';
 
@@ -22,7 +24,7 @@ export const imageLookRoutes: Route[] = [
   },
 ];
 
-async function inspect({ host, name, query, version }: Call) {
+async function inspect({ host, name, query, version, authority }: Call) {
   const { store } = host.engine;
   const platform = isBefore(version, '1.49') ? undefined : readPlatform(query.text('platform'));
   const manifests = query.bool('manifests') && !isBefore(version, '1.48');
@@ -32,10 +34,20 @@ async function inspect({ host, name, query, version }: Call) {
   const found = await namedImage(store, name, platform);
   const { Created, Config, Descriptor, ...rest } = await inspectImage(store, name, found.image);
   const old = isBefore(version, '1.44');
+  const identity = isBefore(version, '1.53')
+    ? undefined
+    : await new Identities(host, reachOf(authority)).of(
+        found.image.manifest,
+        found.image.id,
+        found.record.target,
+      );
   return {
     json: {
-      ...rest,
-      Config: { ...(isBefore(version, '1.50') ? legacyConfig : alwaysInConfig), ...Config },
+      ...(isBefore(version, '1.52') ? rest : without(rest, ['Parent', 'Comment', 'DockerVersion', 'Author'])),
+      Config: isBefore(version, '1.52')
+        ? { ...(isBefore(version, '1.50') ? legacyConfig : alwaysInConfig), ...Config }
+        : without({ ...Config }, Object.keys(alwaysInConfig)),
+      ...(identity === undefined ? {} : { Identity: identity }),
       ...(Created === '' && !old ? {} : { Created: Created === '' ? '0001-01-01T00:00:00Z' : Created }),
       ...(old ? { VirtualSize: rest.Size } : {}),
       ...(isBefore(version, '1.45')
@@ -51,7 +63,19 @@ async function inspect({ host, name, query, version }: Call) {
   };
 }
 
-/** The fields of an image's config that are there even when the image does not set them. */
+/** An object without those of its fields that are empty. */
+function without(value: Record<string, unknown>, names: readonly string[]): Record<string, unknown> {
+  const isEmpty = (each: unknown) =>
+    each === null ||
+    each === undefined ||
+    each === '' ||
+    (typeof each === 'object' && Object.keys(each).length === 0);
+  return Object.fromEntries(
+    Object.entries(value).filter(([name, each]) => !names.includes(name) || !isEmpty(each)),
+  );
+}
+
+/** The fields of an image's config that are there, before 1.52, even when the image does not set them. */
 const alwaysInConfig = {
   Cmd: null,
   Entrypoint: null,

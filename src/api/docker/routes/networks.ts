@@ -2,10 +2,12 @@
  * The networks of build steps, under the names that they have in every docker daemon: clients in a container look the
  * gateway of `bridge` up for the address of the machine. Networks that the operator has named are listed besides.
  */
+
 import { createHash } from 'node:crypto';
+import { boolFilter } from '../../../words/index.ts';
 import type { ApiHost } from '../../shared/host.ts';
 import { apiError } from '../http/errors.ts';
-import { boolFilter, readFilters } from '../http/query.ts';
+import { readFilters } from '../http/query.ts';
 import type { Call, Route } from '../http/route.ts';
 
 export const networkRoutes: Route[] = [

@@ -4,7 +4,9 @@
  * run one is refused.
  */
 import type { DrydockError } from '../../../errors/index.ts';
+import { runtimePart } from '../behind/paths.ts';
 import { apiError } from '../http/errors.ts';
+import { pruned } from '../http/pruned.ts';
 import type { Call, Route } from '../http/route.ts';
 
 const empty = (path: string, json: unknown): Route => ({
@@ -18,7 +20,7 @@ const nothingToPrune = (path: string, json: object): Route => ({
   method: 'POST',
   path,
   scopes: ['system:read'],
-  handle: () => ({ json }),
+  handle: (call) => pruned(call, json),
 });
 
 /**
@@ -57,28 +59,13 @@ export const runtimeRoutes: Route[] = [
   noSuch('volume', '/volumes/'),
 ];
 
-const runtime = new Set([
-  'commit',
-  'configs',
-  'containers',
-  'exec',
-  'networks',
-  'nodes',
-  'plugins',
-  'secrets',
-  'services',
-  'swarm',
-  'tasks',
-  'volumes',
-]);
-
 /** The refusal of a path (without version) of the container runtime; undefined for other paths. */
 export function runtimeRefusal(path: string): DrydockError | undefined {
-  const first = /^\/([a-z]+)(?:\/|$)/.exec(path)?.[1];
-  if (first === undefined || !runtime.has(first)) return undefined;
+  const first = runtimePart(path);
+  if (first === undefined) return undefined;
   return apiError(
     'unsupported',
     `Drydock builds images and does not run containers: /${first} is not served`,
-    'Run them with a container engine, for example on the containerd that Drydock can build into (--image-store=containerd).',
+    'Start the daemon with --engine unix:///var/run/docker.sock: what it does not do itself then goes to that Docker engine.',
   );
 }

@@ -1,15 +1,18 @@
 /** `_ping`, `version`, `info`, and the daemon's own `metrics` and `healthz`. */
+
 import { readdirSync, readFileSync } from 'node:fs';
 import { arch, availableParallelism, release, totalmem } from 'node:os';
 import type { Engine } from '../../../engine/index.ts';
+import { listedImages } from '../../../images/index.ts';
 import { rootlessUser } from '../../../linux/index.ts';
 import { hostPlatform } from '../../../oci/index.ts';
 import { parseInsecure } from '../../../registry/index.ts';
 import { version } from '../../../version.ts';
 import type { ApiHost } from '../../shared/host.ts';
+import { engineComponents, mergedInfo } from '../behind/merge.ts';
 import type { Call, Route } from '../http/route.ts';
 import { isBefore, newestVersion, oldestVersion } from '../http/version.ts';
-import { listedImages } from '../images.ts';
+
 import { machineLacks } from '../machine-lacks.ts';
 
 export const systemRoutes: Route[] = [
@@ -51,11 +54,11 @@ function ping({ response }: Call): undefined {
   return undefined;
 }
 
-function showVersion({ host }: Call) {
+async function showVersion({ host, signal, response }: Call) {
   const { architecture } = hostPlatform();
   const details = {
-    ApiVersion: newestVersion,
-    MinAPIVersion: oldestVersion,
+    ApiVersion: String(response.getHeader('api-version') ?? newestVersion),
+    MinAPIVersion: host.minApiVersion ?? oldestVersion,
     Os: 'linux',
     Arch: architecture,
     KernelVersion: release(),
@@ -79,12 +82,13 @@ function showVersion({ host }: Call) {
             Store: host.engine.store.kind,
           },
         },
+        ...(host.behind === undefined ? [] : await engineComponents(host.behind, signal)),
       ],
     },
   };
 }
 
-async function info({ host, version: api }: Call) {
+async function info({ host, version: api, signal }: Call) {
   const { store } = host.engine;
   const images = (await listedImages(store)).length;
   const insecure = parseInsecure(host.insecureRegistries);
@@ -93,108 +97,111 @@ async function info({ host, version: api }: Call) {
     (mirror) => `${/^https?:/.test(mirror) ? '' : 'https://'}${mirror.replace(/\/*$/, '/')}`,
   );
   const containerd = store.kind === 'containerd';
-  return {
-    json: {
-      ID: machineId(),
-      Containers: 0,
-      ContainersRunning: 0,
-      ContainersPaused: 0,
-      ContainersStopped: 0,
-      Images: images,
-      Driver: store.snapshotter === 'native' ? 'vfs' : containerd ? store.snapshotter : 'overlay2',
-      // What clients take for "the containerd store is on".
-      DriverStatus: containerd
-        ? [['driver-type', 'io.containerd.snapshotter.v1']]
-        : [
-            ['Store', 'local'],
-            ['Snapshotter', store.snapshotter],
-          ],
-      DockerRootDir: store.root,
-      Plugins: { Volume: [], Network: ['bridge', 'host', 'null'], Authorization: null, Log: [] },
-      MemoryLimit: true,
-      SwapLimit: true,
-      CpuCfsPeriod: true,
-      CpuCfsQuota: true,
-      CPUShares: true,
-      CPUSet: true,
-      PidsLimit: false,
-      OomKillDisable: false,
-      IPv4Forwarding: true,
-      ...(isBefore(api, '1.50') ? { BridgeNfIptables: false, BridgeNfIp6tables: false } : {}),
-      Debug: host.debug,
-      NFd: readdirSync('/proc/self/fd').length,
-      NGoroutines: 0,
-      SystemTime: new Date().toISOString(),
-      // What steps print goes to the client; dockerd's name for logs that are kept nowhere.
-      LoggingDriver: 'none',
-      CgroupDriver: 'cgroupfs',
-      CgroupVersion: isCgroup2() ? '2' : '1',
-      NEventsListener: 0,
-      KernelVersion: release(),
-      OperatingSystem: osName(),
-      OSVersion: osRelease('VERSION_ID'),
-      OSType: 'linux',
-      Architecture: arch() === 'x64' ? 'x86_64' : arch() === 'arm64' ? 'aarch64' : arch(),
-      IndexServerAddress: 'https://index.docker.io/v1/',
-      RegistryConfig: {
-        InsecureRegistryCIDRs: ['::1/128', '127.0.0.0/8', ...insecure.networks],
-        IndexConfigs: Object.fromEntries(
-          ['docker.io', ...insecure.hosts].map((name) => [
-            name,
-            {
-              Name: name,
-              Mirrors: name === 'docker.io' ? mirrors : [],
-              Secure: name === 'docker.io',
-              Official: name === 'docker.io',
-            },
-          ]),
-        ),
-        Mirrors: mirrors,
-      },
-      // Told since 1.46 and 1.50.
-      ...(isBefore(api, '1.46') ? {} : { CDISpecDirs: host.engine.devices.specDirs }),
-      ...(isBefore(api, '1.50') ? {} : { DiscoveredDevices: await discoveredDevices(host) }),
-      NCPU: availableParallelism(),
-      MemTotal: totalmem(),
-      GenericResources: null,
-      HttpProxy: '',
-      HttpsProxy: '',
-      NoProxy: '',
-      Name: host.hostname,
-      Labels: [],
-      ExperimentalBuild: false,
-      ServerVersion: version,
-      Runtimes: { runc: { path: 'runc' } },
-      DefaultRuntime: 'runc',
-      Swarm: {
-        NodeID: '',
-        NodeAddr: '',
-        LocalNodeState: 'inactive',
-        ControlAvailable: false,
-        Error: '',
-        RemoteManagers: null,
-      },
-      LiveRestoreEnabled: false,
-      Isolation: '',
-      InitBinary: '',
-      ContainerdCommit: { ID: '' },
-      RuncCommit: { ID: '' },
-      InitCommit: { ID: '' },
-      SecurityOptions: securityOptions(host.engine, isBefore(api, '1.25')),
-      ...(host.containerd === undefined || isBefore(api, '1.46')
-        ? {}
-        : {
-            Containerd: {
-              Address: host.containerd.address,
-              Namespaces: { Containers: host.containerd.namespace, Plugins: '' },
-            },
-          }),
-      Warnings: [
-        'Drydock builds images and does not run containers: endpoints of the container runtime answer 501.',
-        ...(await machineLacks(host.engine.network)),
-      ],
+  const json = {
+    ID: machineId(),
+    Containers: 0,
+    ContainersRunning: 0,
+    ContainersPaused: 0,
+    ContainersStopped: 0,
+    Images: images,
+    Driver: store.snapshotter === 'native' ? 'vfs' : containerd ? store.snapshotter : 'overlay2',
+    // What clients take for "the containerd store is on".
+    DriverStatus: containerd
+      ? [['driver-type', 'io.containerd.snapshotter.v1']]
+      : [
+          ['Store', 'local'],
+          ['Snapshotter', store.snapshotter],
+        ],
+    DockerRootDir: store.root,
+    Plugins: { Volume: [], Network: ['bridge', 'host', 'null'], Authorization: null, Log: [] },
+    MemoryLimit: true,
+    SwapLimit: true,
+    CpuCfsPeriod: true,
+    CpuCfsQuota: true,
+    CPUShares: true,
+    CPUSet: true,
+    PidsLimit: false,
+    OomKillDisable: false,
+    IPv4Forwarding: true,
+    ...(isBefore(api, '1.50') ? { BridgeNfIptables: false, BridgeNfIp6tables: false } : {}),
+    Debug: host.debug,
+    NFd: readdirSync('/proc/self/fd').length,
+    NGoroutines: 0,
+    SystemTime: new Date().toISOString(),
+    // What steps print goes to the client; dockerd's name for logs that are kept nowhere.
+    LoggingDriver: 'none',
+    CgroupDriver: 'cgroupfs',
+    CgroupVersion: isCgroup2() ? '2' : '1',
+    NEventsListener: 0,
+    KernelVersion: release(),
+    OperatingSystem: osName(),
+    OSVersion: osRelease('VERSION_ID'),
+    OSType: 'linux',
+    Architecture: arch() === 'x64' ? 'x86_64' : arch() === 'arm64' ? 'aarch64' : arch(),
+    IndexServerAddress: 'https://index.docker.io/v1/',
+    RegistryConfig: {
+      InsecureRegistryCIDRs: ['::1/128', '127.0.0.0/8', ...insecure.networks],
+      IndexConfigs: Object.fromEntries(
+        ['docker.io', ...insecure.hosts].map((name) => [
+          name,
+          {
+            Name: name,
+            Mirrors: name === 'docker.io' ? mirrors : [],
+            Secure: name === 'docker.io',
+            Official: name === 'docker.io',
+          },
+        ]),
+      ),
+      Mirrors: mirrors,
     },
+    // Told since 1.46 and 1.50.
+    ...(isBefore(api, '1.46') ? {} : { CDISpecDirs: host.engine.devices.specDirs }),
+    ...(isBefore(api, '1.50') ? {} : { DiscoveredDevices: await discoveredDevices(host) }),
+    NCPU: availableParallelism(),
+    MemTotal: totalmem(),
+    GenericResources: null,
+    HttpProxy: '',
+    HttpsProxy: '',
+    NoProxy: '',
+    Name: host.hostname,
+    Labels: [],
+    ExperimentalBuild: false,
+    ServerVersion: version,
+    Runtimes: { runc: { path: 'runc' } },
+    DefaultRuntime: 'runc',
+    Swarm: {
+      NodeID: '',
+      NodeAddr: '',
+      LocalNodeState: 'inactive',
+      ControlAvailable: false,
+      Error: '',
+      RemoteManagers: null,
+    },
+    LiveRestoreEnabled: false,
+    Isolation: '',
+    InitBinary: '',
+    ContainerdCommit: { ID: '' },
+    RuncCommit: { ID: '' },
+    InitCommit: { ID: '' },
+    SecurityOptions: securityOptions(host.engine, isBefore(api, '1.25')),
+    ...(host.containerd === undefined || isBefore(api, '1.46')
+      ? {}
+      : {
+          Containerd: {
+            Address: host.containerd.address,
+            Namespaces: { Containers: host.containerd.namespace, Plugins: '' },
+          },
+        }),
+    Warnings: [
+      ...(host.behind === undefined
+        ? [
+            'Drydock builds images and does not run containers: endpoints of the container runtime answer 501.',
+          ]
+        : []),
+      ...(await machineLacks(host.engine.network)),
+    ],
   };
+  return { json: host.behind === undefined ? json : await mergedInfo(json, host.behind, signal) };
 }
 
 function machineId(): string {

@@ -11,7 +11,7 @@ import type { ApiHost } from '../../shared/host.ts';
 import { apiError, apiMessage, httpStatus } from '../http/errors.ts';
 import type { Route } from '../http/route.ts';
 import { parseTarget } from '../http/target.ts';
-import { newestVersion, serverHeader } from '../http/version.ts';
+import { checkOldest, newestVersion, oldestVersion, serverHeader } from '../http/version.ts';
 
 const paths = ['/session', '/grpc'] as const;
 type UpgradePath = (typeof paths)[number];
@@ -71,6 +71,7 @@ export async function upgradeRequest(
   try {
     const path = upgradePath(request);
     if (path === undefined) throw apiError('not-found', 'page not found');
+    checkOldest(parseTarget(request.url ?? '').version, host.minApiVersion ?? oldestVersion);
     checkProtocol(path, request.headers.upgrade ?? '');
     const authority = await host.admit(request, {
       endpoint: `POST ${path}`,
@@ -90,11 +91,12 @@ export async function upgradeRequest(
       });
     }
   } catch (err) {
-    refuse(socket, toDrydockError(err));
+    refuseUpgrade(socket, toDrydockError(err));
   }
 }
 
-function refuse(socket: Duplex, error: DrydockError): void {
+/** Answers a request for another protocol with an error, after which the connection closes. */
+export function refuseUpgrade(socket: Duplex, error: DrydockError): void {
   if (socket.destroyed) return;
   const body = `${JSON.stringify({ message: apiMessage(error) })}\n`;
   const lines = [

@@ -18,9 +18,9 @@ import { startServer, type TestServer } from '../../../kit/http-server.ts';
 import { tarOf } from '../../../kit/images.ts';
 import { pack, sendFolder } from '../../../kit/session/files.ts';
 import { SessionClient } from '../../../kit/session/session-client.ts';
-import { onStores } from '../../../kit/stores.ts';
+import { onLocal } from '../../../kit/stores.ts';
 
-onStores('a context that does not come', (store) => {
+onLocal('a context that does not come', (store) => {
   let builds: ApiBuilds;
   beforeAll(async () => {
     builds = await ApiBuilds.open(store);
@@ -87,8 +87,8 @@ onStores('a context that does not come', (store) => {
           .log()
           .slice(before)
           .filter((line) => line.message === 'request' && line.path === '/build');
-      await expect.poll(requests, { timeout: 20_000 }).toMatchObject([{ method: 'POST', path: '/build' }]);
-      await expect.poll(() => builds.leftBehind(), { timeout: 20_000 }).toEqual([]);
+      await expect.poll(requests).toMatchObject([{ method: 'POST', path: '/build' }]);
+      await expect.poll(() => builds.leftBehind()).toEqual([]);
     });
 
     test.each([

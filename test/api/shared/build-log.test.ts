@@ -1,7 +1,10 @@
 /** How one build's progress reaches many: all get all of it, once, and one that is slow holds up nobody. */
+import { mkdtempSync, readdirSync, readlinkSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fromBinary } from '@bufbuild/protobuf';
-import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { BuildLog, type Follower } from '../../../src/api/buildkit/jobs/build-log.ts';
+import { afterAll, afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { BuildLog, type Follower } from '../../../src/api/shared/build-log.ts';
 import { Deframer } from '../../../src/grpc/frame.ts';
 import { StatusResponseSchema } from '../../../src/pb/moby/buildkit/v1/status_pb.js';
 
@@ -35,6 +38,15 @@ class Client implements Follower {
 
   get vertices(): string {
     return this.#messages.flatMap(({ vertexes }) => vertexes.map(({ name }) => name)).join(' ');
+  }
+}
+
+/** What a descriptor of this process is. */
+function target(fd: string): string {
+  try {
+    return readlinkSync(`/proc/self/fd/${fd}`);
+  } catch {
+    return '';
   }
 }
 
@@ -114,4 +126,65 @@ test('one that stopped hears nothing more; output that comes fast does not wait'
   expect(stays.lines).toHaveLength(3 * (600 << 10) + 2);
   expect(goes.batches).toEqual([]);
   expect(goes.ended).toBe(false);
+});
+
+describe('much output', () => {
+  const mark = (i: number) => `${i} `.padEnd(100_000, '.');
+  const folder = mkdtempSync(join(tmpdir(), 'drydock-log-'));
+  afterAll(() => rmSync(folder, { recursive: true }));
+  const open = () => readdirSync('/proc/self/fd').filter((fd) => target(fd).startsWith(folder)).length;
+
+  test('is all there for those who are slow or late, in a file without a name', () => {
+    const log = new BuildLog({ folder });
+    const [quick, slow, late] = [new Client(), new Client(), new Client()];
+    slow.room = false;
+    log.follow(quick);
+    const following = log.follow(slow);
+    vertex(log, 'RUN');
+    for (let i = 0; i < 200; i++) say(log, mark(i));
+    vi.runAllTimers();
+    expect([readdirSync(folder), open()]).toEqual([[], 1]);
+    slow.room = true;
+    following.ready();
+    log.follow(late);
+    log.end();
+    vi.runAllTimers();
+    const all = Array.from({ length: 200 }, (_, i) => mark(i)).join(' ');
+    for (const client of [quick, slow, late]) {
+      expect(client.lines === all).toBe(true);
+      expect(client.ended).toBe(true);
+    }
+    expect(open()).toBe(0);
+  });
+
+  test('is there for its record, after the end', () => {
+    const log = new BuildLog({ folder });
+    const read = log.keep();
+    for (let i = 0; i < 20; i++) say(log, mark(i));
+    log.end();
+    const logs = [...log.messages()].flatMap((message) => message.logs);
+    expect(logs.map(({ msg }) => Buffer.from(msg).toString())).toEqual(
+      Array.from({ length: 20 }, (_, i) => mark(i)),
+    );
+    expect(open()).toBe(1);
+    read();
+    expect(open()).toBe(0);
+  });
+
+  test('that is more than is kept goes to those who read it, and the others are told', () => {
+    const log = new BuildLog({ folder, most: 1 << 20 });
+    const [quick, late] = [new Client(), new Client()];
+    log.follow(quick);
+    for (let i = 0; i < 30; i++) {
+      say(log, mark(i));
+      vi.runAllTimers();
+    }
+    log.follow(late);
+    log.end();
+    vi.runAllTimers();
+    expect(quick.lines).toContain('29 ');
+    expect(late.lines).toContain('9 ');
+    expect(late.lines).not.toContain('29 ');
+    expect(late.lines).toMatch(/\n\[output left out: [^\n]*\]\n$/);
+  });
 });

@@ -1,0 +1,58 @@
+/** What is kept of a build besides BuildKit's record of it: its Dockerfiles, and what its steps have used. Pure. */
+import type { Masks, SourceLocation } from '../../../errors/index.ts';
+import type { StepUsage } from '../../../progress/index.ts';
+import type { StepFacts } from '../../shared/build-log.ts';
+import type { Place, SourceFile, StepUse } from '../../ui/types.ts';
+
+/** Files and steps of one build. */
+export interface BuildDetails {
+  files: SourceFile[];
+  /** By vertex. */
+  steps: Record<string, { place?: Place; use?: StepUse }>;
+}
+
+/** The largest file that is kept, in characters. */
+const maxText = 1 << 20;
+
+/** What a step has used, from its samples. */
+export function useOf({ samples }: StepUsage): StepUse {
+  const last = samples.at(-1);
+  const nanos = last?.cpuStat?.usageNanos;
+  const memory = samples.map(({ memoryStat }) =>
+    Math.max(memoryStat?.peak ?? 0, (memoryStat?.anon ?? 0) + (memoryStat?.file ?? 0)),
+  );
+  const use: StepUse = {
+    cpuMs: nanos === undefined ? undefined : nanos / 1e6,
+    memoryPeak: Math.max(0, ...memory) || undefined,
+    readBytes: last?.ioStat?.readBytes,
+    writeBytes: last?.ioStat?.writeBytes,
+  };
+  return Object.fromEntries(Object.entries(use).filter(([, value]) => value !== undefined)) as StepUse;
+}
+
+/** Collects files and the places in them; equal files are one. */
+export class SourceFiles {
+  readonly files: SourceFile[] = [];
+  readonly #known = new Map<string, number>();
+
+  /** The place of a location; undefined for one without lines. */
+  placeOf({ filename, text, ranges }: SourceLocation): Place | undefined {
+    if (ranges.length === 0) return undefined;
+    const key = `${filename}\0${text}`;
+    let file = this.#known.get(key);
+    if (file === undefined) {
+      file = this.files.push({ name: filename, text: text.slice(0, maxText) }) - 1;
+      this.#known.set(key, file);
+    }
+    return { file, lines: ranges.map(({ start, end }) => [start.line, end.line]) };
+  }
+}
+
+/** The details as they are kept, without secrets. */
+export function keptDetails({ places, usage }: StepFacts, masks: Masks): BuildDetails {
+  const files = new SourceFiles();
+  const steps: BuildDetails['steps'] = {};
+  for (const [vertex, location] of places) steps[vertex] = { place: files.placeOf(location) };
+  for (const [vertex, used] of usage) steps[vertex] = { ...steps[vertex], use: useOf(used) };
+  return { files: files.files.map(({ name, text }) => ({ name, text: masks.text(text) })), steps };
+}

@@ -1,0 +1,125 @@
+/** The Docker engine behind the daemon (`--engine`): it has the containers, volumes and networks that Drydock has not. */
+import { Agent, type ClientRequest, type IncomingMessage, type RequestOptions, request } from 'node:http';
+import { connect, type Socket } from 'node:net';
+import { text } from 'node:stream/consumers';
+import { errnoCode, fail } from '../../../errors/index.ts';
+import { type EngineAddress, engineAddress } from './address.ts';
+
+/** How long an engine may take to answer a short question, in ms. */
+const patience = 30_000;
+/**
+ * How old an answer about the engine's API version may be before the engine is asked again, in ms: it may have been
+ * replaced. A request that finds an older one goes on with it.
+ */
+const versionAge = 60_000;
+/** The same for an engine that could not be reached. */
+const awayAge = 1000;
+
+/** The engine behind a daemon. `close` lets its connections go. */
+export class Behind {
+  /** Its address, as it was given. */
+  readonly address: string;
+  readonly #to: EngineAddress;
+  readonly #agent = new Agent({ keepAlive: true, maxSockets: Infinity });
+  #version: { at: number; value: Promise<string | undefined>; last: string | undefined } | undefined;
+
+  /** Throws `invalid` for an address that is none. Nothing is asked yet. */
+  constructor(address: string) {
+    this.address = address;
+    this.#to = engineAddress(address);
+  }
+
+  /** Begins a request; the caller writes its body and ends it. */
+  request(options: RequestOptions): ClientRequest {
+    return request({ ...options, ...this.#to, agent: this.#agent });
+  }
+
+  /** A connection of its own. */
+  connect(): Socket {
+    const to = this.#to;
+    // The client may end its side while the engine still sends, and the other way round.
+    const options = { allowHalfOpen: true };
+    return 'socketPath' in to
+      ? connect({ path: to.socketPath, ...options })
+      : connect({ host: to.host, port: to.port, ...options });
+  }
+
+  /** Sends a request, whole, and waits for the head of the answer. Throws `unavailable` when the engine cannot be reached. */
+  send(
+    method: string,
+    path: string,
+    {
+      headers = {},
+      body,
+      signal,
+    }: { headers?: Record<string, string>; body?: Buffer; signal?: AbortSignal } = {},
+  ): Promise<IncomingMessage> {
+    return new Promise((resolve, reject) => {
+      const length = body === undefined ? {} : { 'content-length': String(body.length) };
+      const sent = this.request({ method, path, headers: { host: 'docker', ...headers, ...length }, signal });
+      sent.once('response', resolve);
+      sent.once('error', (err) => reject(this.unreachable(err)));
+      sent.end(body);
+    });
+  }
+
+  /** The JSON of a path; undefined when the engine has no such thing. Throws `unavailable` for any other answer. */
+  async json<T>(path: string, signal?: AbortSignal): Promise<T | undefined> {
+    const within = AbortSignal.any([
+      AbortSignal.timeout(patience),
+      ...(signal === undefined ? [] : [signal]),
+    ]);
+    const answer = await this.send('GET', path, { signal: within });
+    const body = await text(answer);
+    if (answer.statusCode === 404) return undefined;
+    if (answer.statusCode !== 200) {
+      throw fail(
+        'unavailable',
+        'host',
+        `the Docker engine at ${this.address} answers ${answer.statusCode} to ${path}: ${body.slice(0, 500)}`,
+      );
+    }
+    return JSON.parse(body) as T;
+  }
+
+  /** The newest API version of the engine; undefined while it cannot be reached. */
+  version(): Promise<string | undefined> {
+    const known = this.#version;
+    if (known === undefined) return this.#askVersion().value;
+    const age = Date.now() - known.at;
+    if (age <= (known.last === undefined ? awayAge : versionAge)) return known.value;
+    const asked = this.#askVersion();
+    return known.last === undefined ? asked.value : known.value;
+  }
+
+  #askVersion() {
+    const value = this.json<{ ApiVersion?: string }>('/version').then(
+      (answer) => answer?.ApiVersion,
+      () => undefined,
+    );
+    const asked = { at: Date.now(), value, last: undefined as string | undefined };
+    this.#version = asked;
+    void value.then((version) => {
+      asked.last = version;
+    });
+    return asked;
+  }
+
+  /** The error for an engine that does not answer. */
+  unreachable(cause: unknown) {
+    const code = errnoCode(cause);
+    return fail(
+      'unavailable',
+      'host',
+      `the Docker engine at ${this.address} cannot be reached${code === undefined ? '' : ` (${code})`}`,
+      {
+        hint: "The daemon's setting `engine` names it. Is it running, and may this user use its socket?",
+        cause,
+      },
+    );
+  }
+
+  close(): void {
+    this.#agent.destroy();
+  }
+}

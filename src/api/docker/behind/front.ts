@@ -1,0 +1,90 @@
+/** Stands in front of a Docker engine: requests about containers, volumes and networks go to it, after the one check. */
+import type { IncomingMessage } from 'node:http';
+import type { Duplex } from 'node:stream';
+import { toDrydockError } from '../../../errors/index.ts';
+import type { ApiHost } from '../../shared/host.ts';
+import { jsonObject, readBody } from '../http/body.ts';
+import { apiError } from '../http/errors.ts';
+import { readPlatform } from '../http/platform.ts';
+import type { Call } from '../http/route.ts';
+import { parseTarget } from '../http/target.ts';
+import { isBefore, newestVersion } from '../http/version.ts';
+import { refuseUpgrade } from '../routes/upgrades.ts';
+import type { Behind } from './behind.ts';
+import { HandOver } from './hand-over.ts';
+import { passOn, splice } from './pass-on.ts';
+import { engineScope, runtimePart, shownPath } from './paths.ts';
+
+/** The front of an engine. */
+export class Front {
+  readonly #host: ApiHost;
+  readonly #behind: Behind;
+  readonly #handOver: HandOver;
+
+  constructor(host: ApiHost, behind: Behind) {
+    this.#host = host;
+    this.#behind = behind;
+    this.#handOver = new HandOver(host, behind);
+  }
+
+  /** The newest API version that both speak: clients take it from the answers' heads. */
+  async version(): Promise<string> {
+    const theirs = await this.#behind.version();
+    return theirs !== undefined && isBefore(theirs, newestVersion) ? theirs : newestVersion;
+  }
+
+  /** Whether a path is the engine's. */
+  takes(path: string): boolean {
+    return runtimePart(path) !== undefined;
+  }
+
+  /** Answers a request with the engine's answer. Throws `denied`, `unauthenticated` and `unavailable`. */
+  async answer(call: Omit<Call, 'name' | 'authority'>, path: string): Promise<void> {
+    const { request, response, signal, query } = call;
+    await this.#admit(request, path);
+    if (request.method !== 'POST' || path !== '/containers/create') {
+      return passOn(this.#behind, request, response, signal);
+    }
+    const body = await readBody(request);
+    const { Image } = jsonObject(body);
+    if (typeof Image === 'string' && Image !== '') {
+      await this.#handOver.ensure(Image, readPlatform(query.text('platform')), signal);
+    }
+    await passOn(this.#behind, request, response, signal, body);
+  }
+
+  /** Whether a request wants another protocol of the engine (attach, exec). */
+  wantsUpgrade({ url = '' }: IncomingMessage): boolean {
+    try {
+      return this.takes(parseTarget(url).path);
+    } catch {
+      return false;
+    }
+  }
+
+  /** Admits such a request and joins the connections. Never throws: a refusal is a plain answer. */
+  async upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
+    // Until somebody listens, an error of the connection has no other place to go.
+    socket.on('error', () => {});
+    try {
+      const { path } = parseTarget(request.url ?? '');
+      // A container that is made must not get around the images' way.
+      if (path === '/containers/create') throw apiError('invalid', `${path} takes no upgrade`);
+      await this.#admit(request, path, true);
+      const body = await readBody(request);
+      if (!socket.destroyed) splice(this.#behind, request, body, socket, head);
+    } catch (err) {
+      refuseUpgrade(socket, toDrydockError(err));
+    }
+  }
+
+  async #admit(request: IncomingMessage, path: string, speaks = false): Promise<void> {
+    const { method = 'GET' } = request;
+    const scope = speaks ? 'engine:write' : engineScope(method, path);
+    await this.#host.admit(request, {
+      endpoint: `${method} ${shownPath(path)}`,
+      scopes: [scope],
+      reads: scope === 'engine:read',
+    });
+  }
+}

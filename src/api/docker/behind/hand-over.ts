@@ -1,0 +1,149 @@
+/** Gives the engine an image that a container asks for: whatever is built or pulled here can be run there. */
+import { PassThrough } from 'node:stream';
+import { type FoundImage, findImage } from '../../../distribution/index.ts';
+import { type DrydockError, fail, toDrydockError } from '../../../errors/index.ts';
+import { inParallel, SingleFlight } from '../../../flow/index.ts';
+import { saveImages } from '../../../images/index.ts';
+import type { Digest, Platform } from '../../../oci/index.ts';
+import type { ApiHost } from '../../shared/host.ts';
+import type { Behind } from './behind.ts';
+import { imagePath } from './paths.ts';
+
+/** The parts of the engine's answers that are looked at. */
+interface EngineImage {
+  Id: string;
+  RootFS?: { Layers?: Digest[] };
+}
+
+/** How many of the engine's images are looked at for layers that it has already. */
+const looked = 300;
+
+/** Hands images over, each once at a time. */
+export class HandOver {
+  readonly #behind: Behind;
+  readonly #host: ApiHost;
+  readonly #running = new SingleFlight();
+  /** The layers of the engine's images, by the images' IDs; they never change. */
+  readonly #layers = new Map<string, readonly Digest[]>();
+
+  constructor(host: ApiHost, behind: Behind) {
+    this.#host = host;
+    this.#behind = behind;
+  }
+
+  /**
+   * Makes sure that the engine has the image which this name stands for here. An image that is not here is none of ours:
+   * the engine finds its own. Throws the error of an image that cannot be handed over.
+   */
+  async ensure(name: string, platform: Platform | undefined, signal: AbortSignal): Promise<void> {
+    const found = await this.#find(name);
+    if (found === undefined) return;
+    const there = await this.#behind.json<EngineImage>(`${imagePath(name)}/json`, signal);
+    const { image, record } = found;
+    // An engine's ID of an image is its config's digest, or, on a containerd, that of its manifest or index.
+    if (
+      there !== undefined &&
+      [image.id, image.manifest.digest, record.target.digest].includes(there.Id as Digest)
+    )
+      return;
+    await this.#running.run(`${record.target.digest} ${name}`, signal, () =>
+      this.#send(name, found, platform, signal),
+    );
+  }
+
+  async #find(name: string): Promise<FoundImage | undefined> {
+    try {
+      return await findImage(this.#host.engine.store, name);
+    } catch (err) {
+      if (toDrydockError(err).code === 'not-found' || toDrydockError(err).code === 'invalid')
+        return undefined;
+      throw err;
+    }
+  }
+
+  async #send(
+    name: string,
+    found: FoundImage,
+    platform: Platform | undefined,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { engine, log } = this.#host;
+    const began = performance.now();
+    const without = await this.#layersThere(found, signal);
+    const archive = new PassThrough({ highWaterMark: 1 << 20 });
+    const request = this.#behind.request({
+      method: 'POST',
+      path: '/images/load?quiet=1',
+      headers: { host: 'docker', 'content-type': 'application/x-tar', 'transfer-encoding': 'chunked' },
+      signal,
+    });
+    const answered = new Promise<string>((resolve, reject) => {
+      request.once('error', (err) => reject(this.#behind.unreachable(err)));
+      request.once('response', (answer) => {
+        let text = '';
+        answer.setEncoding('utf8');
+        answer.on('data', (chunk: string) => {
+          if (text.length < 1 << 16) text += chunk;
+        });
+        answer.once('error', reject);
+        answer.once('end', () =>
+          answer.statusCode === 200 ? resolve(text) : reject(this.#refused(name, text)),
+        );
+      });
+    });
+    archive.pipe(request);
+    const saved = saveImages(engine.store, [name], archive, {
+      signal,
+      platforms: platform === undefined ? [] : [platform],
+      without,
+      client: engine.registry,
+    });
+    const [text] = await Promise.all([answered, saved]).catch((err) => {
+      request.destroy();
+      throw err;
+    });
+    const error = text.split('\n').find((line) => line.includes('"error"'));
+    if (error !== undefined) throw this.#refused(name, error);
+    log('info', 'image handed over to the engine', {
+      image: name,
+      leftOut: without.size,
+      ms: Math.round(performance.now() - began),
+    });
+  }
+
+  #refused(name: string, text: string): DrydockError {
+    return fail(
+      'failed',
+      'host',
+      `the Docker engine at ${this.#behind.address} does not take the image ${name}: ${text.trim().slice(0, 500)}`,
+    );
+  }
+
+  /**
+   * The blobs of the image's lowest layers that the engine has: it takes an archive without them. An engine that keeps
+   * its images in a containerd wants them all.
+   */
+  async #layersThere({ image }: FoundImage, signal: AbortSignal): Promise<ReadonlySet<Digest>> {
+    const [info, list] = await Promise.all([
+      this.#behind.json<{ DriverStatus?: [string, string][] }>('/info', signal),
+      this.#behind.json<EngineImage[]>('/images/json', signal),
+    ]);
+    const isContainerd = info?.DriverStatus?.some(([name]) => name === 'driver-type') ?? false;
+    if (isContainerd) return new Set();
+    const own = image.config.rootfs.diff_ids;
+    let most = 0;
+    const ids = (list ?? []).slice(0, looked).map(({ Id }) => Id);
+    const unknown = ids.filter((id) => !this.#layers.has(id));
+    await inParallel(unknown, async (id) => {
+      const whole = await this.#behind.json<EngineImage>(`${imagePath(id)}/json`, signal);
+      this.#layers.set(id, whole?.RootFS?.Layers ?? []);
+    });
+    for (const id of ids) {
+      const layers = this.#layers.get(id) ?? [];
+      let same = 0;
+      while (same < own.length && own[same] === layers[same]) same++;
+      most = Math.max(most, same);
+    }
+    return new Set(image.document.layers.slice(0, most).map(({ digest }) => digest));
+  }
+}

@@ -1,0 +1,58 @@
+/** Which requests are the engine's, and what they need. Pure. */
+import type { Scope } from '../../../auth/index.ts';
+
+/** The first parts of paths that are about containers and what they use. */
+const runtime = new Set([
+  'commit',
+  'configs',
+  'containers',
+  'exec',
+  'networks',
+  'nodes',
+  'plugins',
+  'secrets',
+  'services',
+  'swarm',
+  'tasks',
+  'volumes',
+]);
+
+/** The part of a path (without version) that says that the container runtime is asked; undefined for other paths. */
+export function runtimePart(path: string): string | undefined {
+  const first = /^\/([a-z]+)(?:\/|$)/.exec(path)?.[1];
+  return first !== undefined && runtime.has(first) ? first : undefined;
+}
+
+/** The scope that a request to the engine needs: looking needs less than changing and speaking with a container. */
+export function engineScope(method: string, path: string): Scope {
+  const looks = method === 'GET' || method === 'HEAD';
+  return looks && !path.endsWith('/attach/ws') ? 'engine:read' : 'engine:write';
+}
+
+/** The engine's path of an image, by a name with slashes or an ID. */
+export function imagePath(name: string): string {
+  return `/images/${name.split('/').map(encodeURIComponent).join('/')}`;
+}
+
+/** The path for the audit log, without names and IDs: `/containers/{name}/logs`. */
+export function shownPath(path: string): string {
+  const [, first = '', ...rest] = path.split('/');
+  if (rest.length === 0) return `/${first}`;
+  const [name = '', ...more] = rest;
+  const isWord =
+    more.length === 0 &&
+    [
+      'json',
+      'create',
+      'prune',
+      'init',
+      'join',
+      'leave',
+      'update',
+      'unlockkey',
+      'unlock',
+      'privileges',
+      'pull',
+    ].includes(name);
+  return isWord ? `/${first}/${name}` : `/${first}/{name}${more.map((each) => `/${each}`).join('')}`;
+}

@@ -1,0 +1,42 @@
+import { type BuildOptions, type Built, dockerfileOptions, type OutputSpec } from '../../../engine/index.ts';
+import { normalizeName } from '../../../oci/index.ts';
+import { both, type ProgressSink } from '../../../progress/index.ts';
+import { BuildLog } from '../../shared/build-log.ts';
+import type { ApiHost } from '../../shared/host.ts';
+
+/**
+ * Runs a build that can be followed by Status meanwhile, and that the history has afterwards. A client that is told by a
+ * log shares it with them.
+ */
+export async function recorded(
+  { record }: Pick<ApiHost, 'record'>,
+  owner: string,
+  asked: BuildOptions,
+  sink: ProgressSink,
+  run: (sink: ProgressSink, isRecorded: boolean) => Promise<Built>,
+): Promise<Built> {
+  if (record === undefined) return run(sink, false);
+  const options = await dockerfileOptions(asked);
+  const log = sink instanceof BuildLog ? sink : undefined;
+  const recording = record({ owner, options, outputs: namedOutputs(asked), log });
+  try {
+    const result = await run(log ?? both(sink, recording.sink), true);
+    recording.ended(result);
+    return result;
+  } catch (err) {
+    recording.failed(err);
+    throw err;
+  }
+}
+
+type NamedOutput = Pick<OutputSpec, 'type' | 'attrs'>;
+
+/** The outputs with the names that images get. A build that asks for none makes an image. */
+function namedOutputs({ outputs, tags }: BuildOptions): NamedOutput[] {
+  const name = tags.map(normalizeName).join(',');
+  const asked: readonly NamedOutput[] = outputs.length > 0 ? outputs : [{ type: 'image', attrs: {} }];
+  return asked.map(({ type, attrs }) => ({
+    type,
+    attrs: type === 'image' && name !== '' ? { name, ...attrs } : attrs,
+  }));
+}

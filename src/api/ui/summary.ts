@@ -1,0 +1,81 @@
+/** Build records in the page's words. Pure. */
+
+import { predicateTypeKey } from '../../attest/index.ts';
+import type { BuildHistoryRecord, Descriptor } from '../../pb/moby/buildkit/v1/control_pb.js';
+import { isRemoteUrl, parseGitRemote } from '../../words/index.ts';
+import { factsOf } from '../buildkit/history/facts.ts';
+import type { OwnedRecord } from '../buildkit/history/history.ts';
+import type { Attestation, BuildDetail, BuildSummary } from './types.ts';
+
+const states = { running: 'running', completed: 'completed', error: 'failed', canceled: 'canceled' } as const;
+
+/** The line of a build in a list. `counts`: of one that runs. */
+export function summaryOf({ owner, record }: OwnedRecord, counts?: BuildSummary['steps']): BuildSummary {
+  const facts = factsOf(record, Date.now());
+  const { total, completed, cached, warnings } = facts.steps;
+  return {
+    ref: facts.ref,
+    name: facts.name,
+    state: states[facts.status],
+    who: whoOf(owner),
+    startedAt: facts.createdAt,
+    completedAt: facts.completedAt,
+    repository: repositoryOf(record),
+    context: facts.context,
+    dockerfile: facts.dockerfile,
+    target: facts.target,
+    platforms: facts.platforms,
+    images: facts.images,
+    digest: facts.digest,
+    frontend: facts.frontend,
+    steps: counts ?? { total, completed, cached },
+    warnings,
+    error: facts.error?.slice(0, 1000),
+    pinned: facts.pinned,
+  };
+}
+
+type RecordParts = Pick<
+  BuildDetail,
+  'buildArgs' | 'labels' | 'outputs' | 'response' | 'results' | 'attestations'
+>;
+
+/** What only the record of a build tells. */
+export function recordParts(record: BuildHistoryRecord): RecordParts {
+  const { buildArgs, labels } = factsOf(record, Date.now());
+  const infos = [record.Result, ...Object.values(record.Results)].flatMap((info) => info ?? []);
+  return {
+    buildArgs,
+    labels,
+    outputs: record.Exporters.map(({ Type, Attrs }) => ({ type: Type, attrs: { ...Attrs } })),
+    response: { ...record.ExporterResponse },
+    results: infos.flatMap(({ Results }) =>
+      Object.values(Results).map(({ digest, mediaType, size }) => ({
+        digest,
+        mediaType,
+        size: Number(size),
+      })),
+    ),
+    attestations: infos.flatMap(({ Attestations }) => Attestations.map(attestationOf)),
+  };
+}
+
+function attestationOf({ digest, annotations, mediaType, size }: Descriptor): Attestation {
+  return { digest, type: annotations[predicateTypeKey] ?? mediaType, size: Number(size) };
+}
+
+function repositoryOf({ FrontendAttrs }: BuildHistoryRecord): string | undefined {
+  const context = FrontendAttrs.context ?? '';
+  return FrontendAttrs['vcs:source'] || (isRemoteUrl(context) && parseGitRemote(context)?.url) || undefined;
+}
+
+/** The owner of a build (`identityKey`) in words. */
+export function whoOf(owner: string): string {
+  const [kind = '', ...rest] = owner.split(' ');
+  const text = rest.join(' ');
+  if (kind === 'peer') return `uid ${text}`;
+  if (kind === 'cert') return `certificate ${text.slice(0, 12)}`;
+  if (kind !== 'oidc') return owner;
+  const [issuer, subject] = JSON.parse(text) as [string, string];
+  return `${subject} (${issuer})`;
+}
