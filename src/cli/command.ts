@@ -15,12 +15,16 @@ export interface CommandContext extends StoreOptions, TellOptions {
   env: NodeJS.ProcessEnv;
   /** Fires on the first Ctrl-C. */
   signal: AbortSignal;
+  /** The cache that the engine is to share with others, as `--shared-cache` names it; to be set before the engine opens. */
+  sharedCachePlace: string | undefined;
   /** Opens the engine once; it is closed when the command is over. */
   engine(): Promise<Engine>;
   /** The daemon that the command is for; undefined: there is none, and the engine is opened in process. */
   remote(): Promise<RemoteCall | undefined>;
   /** The registry hosts that `--insecure-registry` names. */
   insecureRegistries: string[];
+  /** The file that `--image-policy` names. */
+  imagePolicy: string | undefined;
 }
 
 /** A command of the program. */

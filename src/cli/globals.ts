@@ -24,6 +24,8 @@ interface Globals extends StoreOptions, OperatorLimits, SandboxOptions, TellOpti
   network: NetworkOptions;
   proxyNetwork: boolean | undefined;
   trusted: string[];
+  /** The file of an image policy, for an engine in this process. */
+  imagePolicy: string | undefined;
   /** The address of a daemon. Commands are then for it, and not for the root. */
   host?: string;
   /** The command and its own arguments. */
@@ -48,6 +50,7 @@ export function globalFlags(argv: readonly string[], env: NodeJS.ProcessEnv): Gl
     network: networkFromEnv(env),
     proxyNetwork: proxyFromEnv(env),
     trusted: authoritiesFromEnv(env),
+    imagePolicy: env.DRYDOCK_IMAGE_POLICY || undefined,
     provenanceEnvDir: env.DRYDOCK_PROVENANCE_ENV_DIR || undefined,
     rest: [],
   };
@@ -61,6 +64,7 @@ export function globalFlags(argv: readonly string[], env: NodeJS.ProcessEnv): Gl
     '--root',
     '--host',
     '-H',
+    '--image-policy',
     '--insecure-registry',
     '--debug',
     '-D',
@@ -86,6 +90,7 @@ function take(globals: Globals, flag: string, value: string | undefined): void {
   const name = storeFlagNames.find((each) => flag === `--${each}`);
   if (name !== undefined) setStore(globals, name, value);
   else if (flag === '--root') globals.root = value;
+  else if (flag === '--image-policy') globals.imagePolicy = value;
   else if (flag === '--host' || flag === '-H') globals.host = value;
   else globals.insecureRegistries.push(value);
 }

@@ -4,7 +4,11 @@
  */
 export function print(stream: NodeJS.WriteStream, text: string): Promise<void> {
   return new Promise((resolve) => {
-    if (stream.destroyed) resolve();
-    else stream.write(text, () => resolve());
+    if (stream.destroyed || stream.writableFinished) resolve();
+    else if (stream.writableEnded) {
+      // Who wrote an archive to it has ended it; its reader may still be at it.
+      stream.once('finish', resolve);
+      stream.once('error', () => resolve());
+    } else stream.write(text, () => resolve());
   });
 }

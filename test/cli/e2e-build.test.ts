@@ -414,6 +414,15 @@ RUN --mount=type=secret,id=TOKEN,required=true cat /run/secrets/TOKEN > /t
     const { stderr } = await cli.ok(args);
     expect(stderr).toMatch(/^#\d+ importing cache manifest from local:/m);
     expect(stderr).toMatch(/\] RUN cat .*\n#\d+ CACHED$/m);
+    // Blobs of earlier exports stay, unless the folder is reset.
+    const blobs = () => readdirSync(join(cache, 'blobs/sha256')).length;
+    const before = blobs();
+    await cli.ok(['build', '--no-cache', '--cache-to', `type=local,dest=${cache},mode=max`, dir]);
+    expect(blobs()).toBeGreaterThan(before);
+    await cli.ok(['build', '--no-cache', '--cache-to', `type=local,dest=${cache},mode=max,reset=true`, dir]);
+    expect(blobs()).toBe(before);
+    await cli.ok(['prune', '--all', '--force']);
+    expect((await cli.ok(args)).stderr).toMatch(/\] RUN cat .*\n#\d+ CACHED$/m);
     const missing = await cli.ok(['build', '--progress=plain', '--cache-from', '127.0.0.1:1/x', dir]);
     expect(missing.stderr).toMatch(
       /^#\d+ WARN: importing cache from 127.0.0.1:1\/x:latest: .*connection refused; the build goes on without it$/m,

@@ -1,6 +1,6 @@
 /** The commands around images, through the real command and real registries. */
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Cache } from '../../src/cache/index.ts';
@@ -78,6 +78,36 @@ describe('images', () => {
     expect(await images()).not.toContain(short(fresh));
   });
 
+  test('images, inspect and image prune take docker’s filters and templates', async () => {
+    const build = async (name: string, label: string) => {
+      const dir = cli.files(name, { Dockerfile: `FROM scratch\nLABEL kind=${label}\nCOPY f /\n`, f: name });
+      await cli.ok(['build', '-q', '-t', `${name}:1`, '-t', `${name}:2`, dir]);
+    };
+    await build('pear', 'fruit');
+    await build('leek', 'vegetable');
+    const names = async (...args: string[]) =>
+      (await cli.ok(['images', '--format', '{{.Repository}}:{{.Tag}}', ...args])).stdout
+        .trim()
+        .split('\n')
+        .sort();
+    expect(await names('-f', 'reference=p*:1')).toEqual(['pear:1']);
+    expect(await names('--filter', 'label=kind=vegetable')).toEqual(['leek:1', 'leek:2']);
+    expect(await names('-f', 'label=kind', '-f', 'label!=kind=fruit')).toEqual(['leek:1', 'leek:2']);
+    expect((await cli.run(['images', '-f', 'lable=x'])).stderr).toContain('Did you mean label?');
+    const format = (text: string) => cli.run(['image', 'inspect', 'leek:1', 'pear:2', '-f', text]);
+    expect(
+      (await format('{{join .RepoTags ","}} {{.Config.Labels.kind}} {{.Config.User}}{{.Variant}}')).stdout,
+    ).toBe('leek:1,leek:2 vegetable \npear:1,pear:2 fruit \n');
+    expect((await format('{{index .Config.Labels "none"}}|{{json .RootFS.Type}}')).stdout).toMatch(
+      /\|"layers"\n/,
+    );
+    expect((await format('{{.Nmae}}')).stderr).toContain('there is no field Nmae');
+    const pruned = await cli.ok(['image', 'prune', '-af', '--filter', 'label=kind=fruit']);
+    expect(pruned.stdout).toMatch(/^Deleted Images:\nuntagged: pear:1\nuntagged: pear:2\ndeleted: sha256:/);
+    expect(await names('-f', 'label=kind')).toEqual(['leek:1', 'leek:2']);
+    await cli.ok(['image', 'rm', 'leek:1', 'leek:2']);
+  });
+
   test('one platform of several is saved, loaded and removed alone', async () => {
     const dir = cli.files('both', { Dockerfile: 'FROM scratch\nCOPY f /f\n', f: 'both' });
     const both = 'linux/amd64,linux/arm64';
@@ -120,7 +150,7 @@ describe('images', () => {
     // The image is not cache.
     expect((await cli.ok(['images', '-q', 'base'])).stdout).toMatch(/^\w{12}\n$/);
     const { code, stderr } = await cli.run(['prune', '--filter', 'colour=red']);
-    expect([code, stderr]).toEqual([1, expect.stringContaining('Filters: until=')]);
+    expect([code, stderr]).toEqual([1, expect.stringContaining('Filters are: until,')]);
   });
 });
 
@@ -139,6 +169,28 @@ test('a long list reaches a slow reader whole', async () => {
     const list = execFileSync('sh', ['-c', command], { encoding: 'utf8', env: cli.environment() });
     expect(list.match(/RUN \d+/g), args).toHaveLength(3000);
   }
+});
+
+test('an archive reaches a reader whole that is slow at its end', async () => {
+  const drydock = join(import.meta.dirname, '../../bin/drydock');
+  const file = join(cli.dir, 'whole.tar');
+  await cli.ok(['save', '-o', file, 'base']);
+  const size = statSync(file).size;
+  // 64 KB at a time, and at last 1 KB, with pauses.
+  const reader = `
+    const chunk = Buffer.alloc(65536);
+    const pause = new Int32Array(new SharedArrayBuffer(4));
+    let all = 0;
+    for (;;) {
+      const last = all > ${size - 200_000};
+      if (last) Atomics.wait(pause, 0, 0, 5);
+      const n = require('node:fs').readSync(0, chunk, 0, last ? 1024 : chunk.length);
+      if (n === 0) break;
+      all += n;
+    }
+    console.log(all);`;
+  const command = `'${drydock}' save base | '${process.execPath}' -e '${reader.replaceAll("'", '"')}'`;
+  expect(execFileSync('sh', ['-c', command], { encoding: 'utf8', env: cli.environment() })).toBe(`${size}\n`);
 });
 
 describe('registries', () => {
@@ -178,6 +230,70 @@ describe('registries', () => {
       expect(code).toBe(1);
       expect(stderr).toContain(`${registry.host}/none`);
       expect(stderr).toContain('404');
+    } finally {
+      await registry.stop();
+    }
+  });
+
+  test('login tries the account and keeps it, logout forgets it', async () => {
+    const registry = await startRegistry({ basic: account });
+    const env = configured('login', { auths: { other: { auth: 'eDp5' } }, proxies: { default: {} } });
+    const file = join(env.DOCKER_CONFIG, 'config.json');
+    const read = () => JSON.parse(readFileSync(file, 'utf8'));
+    const login = (password: string, ...args: string[]) =>
+      cli.run(['login', '-u', account.username, ...args, registry.host], { env, input: password });
+    try {
+      const before = read();
+      const wrong = await login('wrong', '--password-stdin');
+      expect([wrong.code, wrong.stderr]).toEqual([1, expect.stringContaining('401')]);
+      expect(read()).toEqual(before);
+      const right = await login(`${account.password}\n`, '--password-stdin');
+      expect([right.code, right.stdout]).toEqual([0, 'Login Succeeded\n']);
+      expect(right.stderr).toContain(`unencrypted in ${file}`);
+      expect(read()).toEqual({ ...before, auths: { ...before.auths, [registry.host]: { auth } } });
+      await roundTrip(registry, env);
+      expect((await cli.ok(['logout', registry.host], { env })).stdout).toContain(
+        'Removing login credentials',
+      );
+      expect(read()).toEqual(before);
+      expect((await cli.ok(['logout', registry.host], { env })).stdout).toContain('Not logged in');
+      expect((await cli.run(['pull', `${registry.host}/team/app:v1`], { env })).stderr).toContain('401');
+      const asked = await cli.run(['login', registry.host], { env, input: '' });
+      expect([asked.code, asked.stderr]).toEqual([1, expect.stringContaining('stdin is no terminal')]);
+      writeFileSync(file, '{');
+      const broken = await login(account.password, '--password-stdin');
+      expect(broken.stderr).toContain('is not valid JSON');
+      expect(readFileSync(file, 'utf8')).toBe('{');
+    } finally {
+      await registry.stop();
+    }
+  });
+
+  test('login and logout with a credential helper leave no password in the file', async () => {
+    const registry = await startRegistry({ basic: account });
+    const env = configured('helper-login', { credsStore: 'filed' });
+    const kept = join(cli.dir, 'filed.json');
+    const bin = cli.files('filed-bin', {
+      'docker-credential-filed': `#!/bin/sh
+case "$1" in store) cat >'${kept}' ;; erase) rm '${kept}' ;; get) cat >/dev/null; cat '${kept}' 2>/dev/null || { echo credentials not found; exit 1; } ;; esac
+`,
+    });
+    chmodSync(join(bin, 'docker-credential-filed'), 0o755);
+    const all = { ...env, PATH: `${bin}:${process.env.PATH}` };
+    try {
+      const args = ['login', '-u', account.username, '--password-stdin', registry.host];
+      const { stderr } = await cli.ok(args, { env: all, input: account.password });
+      expect(stderr).toBe('');
+      expect(JSON.parse(readFileSync(kept, 'utf8'))).toEqual({
+        ServerURL: registry.host,
+        Username: account.username,
+        Secret: account.password,
+      });
+      const file = readFileSync(join(env.DOCKER_CONFIG, 'config.json'), 'utf8');
+      expect(JSON.parse(file)).toEqual({ credsStore: 'filed', auths: { [registry.host]: {} } });
+      await roundTrip(registry, all);
+      await cli.ok(['logout', registry.host], { env: all });
+      expect(existsSync(kept)).toBe(false);
     } finally {
       await registry.stop();
     }

@@ -1,5 +1,6 @@
 /** `drydock lock` pins the sources of a build; later builds with the lock use just these, or are refused. */
 import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -138,6 +139,31 @@ test('a file or a branch that moved is refused', async () => {
   git('commit', '-qam', 'second');
   const branch = await locked(dir, withLock()).run();
   expect([branch.code, branch.stderr]).toEqual([1, expect.stringMatching(/expected checksum to match/)]);
+});
+
+test('a checksum written by hand may be by a longer algorithm, and must be what the file has', async () => {
+  const sha512 = (text: string) => `sha512:${createHash('sha512').update(text).digest('hex')}`;
+  const edited = join(cli.dir, 'longer.json');
+  const source = `http://${server.host}/file`;
+  const dir = cli.files('longer', { Dockerfile: `FROM scratch\nADD ${source} /file\n` });
+  const withSum = (sum: string) => {
+    const selector = { identifier: source };
+    const updates = { attrs: { 'http.checksum': sum } };
+    writeFileSync(edited, JSON.stringify({ rules: [{ action: 'CONVERT', selector, updates }] }));
+    return locked(dir, ['--source-policy', edited]);
+  };
+  expect(await withSum(sha512('one')).run()).toMatchObject({ code: 0 });
+  const wrong = await withSum(sha512('two')).run();
+  const both = `digest mismatch ${sha512('one')}: ${sha512('two')}`;
+  expect([wrong.code, wrong.stderr]).toEqual([1, expect.stringContaining(both)]);
+  const cut = await withSum('sha512:12').run();
+  expect([cut.code, cut.stderr]).toEqual([1, expect.stringContaining('invalid digest "sha512:12"')]);
+  const mine = cli.files('mine-longer', {
+    Dockerfile: `FROM scratch\nADD --checksum=${sha512('one')} ${source} /file\n`,
+  });
+  await cli.ok(['lock', '-q', '--lock-file', edited, mine]);
+  expect(JSON.parse(readFileSync(edited, 'utf8')).rules).toHaveLength(3);
+  expect(await locked(mine, ['--source-policy', edited]).run()).toMatchObject({ code: 0 });
 });
 
 test('an image that only this store has is held to what it was', async () => {

@@ -30,10 +30,13 @@ test('table: a heading, and columns at the tabs', () => {
   expect(lines[1]?.indexOf('now')).toBe(lines[0]?.indexOf('CREATED AT'));
 });
 
-test('what a template cannot say is refused by name', () => {
+test('a template is whole Go: conditions, functions; a heading has no use for them', () => {
+  expect(format('{{if eq .ID "a1"}}{{upper .Tag}}{{else}}-{{end}}')).toBe('1\n-\n');
+  expect(format('table {{lower .ID}}\t{{json .Tag}}')).toBe('ID   TAG\na1   "1"\nb2   "2"\n');
+});
+
+test('what a template cannot say is refused by name, with no rows, too', () => {
   expect(() => format('{{.Nope}}')).toThrow('there is no field Nope');
-  expect(() => format('{{if .ID}}x{{end}}')).toThrow('{{if .ID}} is not supported');
-  expect(() => format('{{.ID | printf}}')).toThrow('is not supported');
-  expect(() => format('{{.}}')).toThrow('{{.}} is not supported');
+  expect(() => formatRows('{{.Nope}}', [], fields)).toThrow('there is no field Nope');
   expect(() => format('{{.ID')).toThrow('not closed');
 });

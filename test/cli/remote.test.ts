@@ -10,9 +10,9 @@ import { Cli } from '../kit/cli.ts';
 import { startTestDaemon, type TestDaemon } from '../kit/daemon.ts';
 import { startServer } from '../kit/http-server.ts';
 import { startRegistry, type TestRegistry } from '../kit/registry.ts';
-import { onStores } from '../kit/stores.ts';
+import { onLocal } from '../kit/stores.ts';
 
-onStores('drydock --host', (store) => {
+onLocal('drydock --host', (store) => {
   const cli = new Cli();
   let daemon: TestDaemon;
   let registry: TestRegistry;
@@ -65,6 +65,25 @@ onStores('drydock --host', (store) => {
     expect(again.stderr).toContain('CACHED');
     // In the daemon's root and not in ours.
     expect(existsSync(cli.root)).toBe(false);
+  });
+
+  test('a failure there is told as one here: the last lines, the step, what .dockerignore leaves out', async () => {
+    const root = cli.files('failing', {
+      Dockerfile: 'FROM scratch\nCOPY root /\nRUN echo first; echo last; exit 3\n',
+      'Lost.dockerfile': 'FROM scratch\nCOPY sub/a.js /\n',
+      '.dockerignore': '*.md\n**/*.js\n!keep.js\n',
+      'sub/a.js': 'a',
+    });
+    busyboxRoot(join(root, 'root'));
+    const { code, stderr } = await run('build', root);
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/\n------\n > \[2\/2\] RUN echo first.*:\nfirst\nlast\n------\nDockerfile:3\n/);
+    expect(stderr).toMatch(/ERROR: failed to solve: process .* exit code: 3\n$/);
+    const lost = await run('build', '-f', join(root, 'Lost.dockerfile'), root);
+    expect(lost.stderr).toMatch(/"\/sub\/a\.js": not found\n {2}at step: \[1\/1\] COPY sub\/a\.js \/\n/);
+    expect(lost.stderr).toContain(
+      'hint: If sub/a.js is there, .dockerignore excludes it by its line **/*.js.',
+    );
   });
 
   test('brings files and archives here', async () => {

@@ -30,15 +30,31 @@ export const buildFlags = {
     value: 'SPEC',
     help: 'Write the cache for others: type=registry,ref=…|type=local,dest=…|type=inline; mode=max for all steps',
   },
+  call: {
+    type: 'string',
+    value: 'METHOD',
+    help: 'Ask about the Dockerfile instead of building it: check, outline (arguments, secrets …), targets; outline,format=json',
+  },
   'cgroup-parent': { type: 'string', value: 'PATH', help: 'Parent cgroup of RUN steps' },
   check: { type: 'bool', help: 'Run the build checks only' },
+  'check-format': {
+    type: 'string',
+    value: 'FORM',
+    help: 'How --check reports: text, json (as buildx), sarif (2.1.0), github (annotations)',
+  },
   file: {
     type: 'string',
     short: 'f',
     value: 'PATH',
     help: 'Dockerfile (default: CONTEXT/Dockerfile; - reads stdin; an http(s) URL is fetched)',
   },
+  fix: { type: 'bool', help: 'With --check: mend in the Dockerfile what can be mended safely' },
   iidfile: { type: 'string', value: 'FILE', help: "Write the image's ID to a file" },
+  invoke: {
+    type: 'word',
+    value: 'COMMAND',
+    help: 'Run a command, or a shell, in a container of the result before it is kept or sent; with --on-error=shell, in the failed step',
+  },
   label: { type: 'list', value: 'KEY=VALUE', help: 'Set a label on the image' },
   load: { type: 'bool', help: "Put the image into Drydock's store (the default with no --output)" },
   'metadata-file': { type: 'string', value: 'FILE', help: 'Write the result as JSON to a file' },
@@ -61,6 +77,15 @@ export const buildFlags = {
     value: 'STAGE|LINE|TEXT',
     help: 'Run these steps again: a stage, a line, or a text ("RUN npm ci*")',
   },
+  offline: {
+    type: 'bool',
+    help: 'Ask no registry, git or web server: use what is here, else fail (steps keep their network)',
+  },
+  'on-error': {
+    type: 'list',
+    value: 'WHAT',
+    help: 'When a step fails: shell (a terminal in its container), or export,dest=FOLDER,src=PATH (its files)',
+  },
   output: {
     type: 'list',
     short: 'o',
@@ -68,7 +93,7 @@ export const buildFlags = {
     help: 'type=image|oci|docker|local|tar|registry|cacheonly,…; a folder; - for a tar on stdout',
   },
   platform: { type: 'list', value: 'OS/ARCH', help: 'Platforms to build for' },
-  progress: { type: 'string', value: 'MODE', help: 'auto, tty, plain, rawjson or quiet' },
+  progress: { type: 'string', value: 'MODE', help: 'auto, tty, plain, rawjson, quiet or none' },
   provenance: {
     type: 'string',
     value: 'SPEC',
@@ -87,6 +112,16 @@ export const buildFlags = {
   push: { type: 'bool', help: 'Push the image; short for --output type=registry' },
   quiet: { type: 'bool', short: 'q', help: "Print nothing but the image's ID" },
   secret: { type: 'list', value: 'SPEC', help: 'id=NAME[,src=FILE|,env=VAR] for RUN --mount=type=secret' },
+  sign: {
+    type: 'string',
+    value: 'SPEC',
+    help: 'Sign the pushed image: key=FILE|env://NAME, or identity-token=TOKEN|FILE|ambient; tlog-upload=false, …',
+  },
+  'shared-cache': {
+    type: 'string',
+    value: 'PLACE',
+    help: 'Cache of a fleet: s3://BUCKET/PREFIX, azblob://ACCOUNT/CONTAINER, dir:/FOLDER or a repository',
+  },
   'shm-size': { type: 'string', value: 'SIZE', help: 'Size of /dev/shm in RUN steps' },
   'source-policy': {
     type: 'string',
@@ -96,6 +131,11 @@ export const buildFlags = {
   ssh: { type: 'list', value: 'SPEC', help: 'default or ID[=SOCKET|KEY[,KEY]] for RUN --mount=type=ssh' },
   tag: { type: 'list', short: 't', value: 'NAME', help: 'Name of the image' },
   target: { type: 'string', value: 'STAGE', help: 'Stage to build' },
+  ui: { type: 'bool', help: 'Show the build on a web page, by a link that works once' },
+  watch: {
+    type: 'bool',
+    help: 'Build again whenever the context or the Dockerfile changes, until Ctrl-C',
+  },
   ulimit: { type: 'list', value: 'NAME=SOFT[:HARD]', help: 'Limits of RUN steps' },
   resource: {
     type: 'list',

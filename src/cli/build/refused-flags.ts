@@ -8,12 +8,7 @@ import type { buildFlags } from './flags.ts';
  * for what is done anyway (`--rm`, `--isolation=default`) pass.
  */
 export function refuseFlags(flags: FlagValues<typeof buildFlags>): void {
-  if (flags.builder !== undefined && !['', 'default'].includes(flags.builder)) {
-    throw refused(
-      `--builder ${flags.builder} is not supported: there are no builder instances here`,
-      'A daemon elsewhere is chosen by --host, before the command, or DRYDOCK_HOST.',
-    );
-  }
+  refuseBuilder(flags.builder);
   if (flags.squash) {
     throw refused(
       '--squash is not supported: an image keeps one layer per step',
@@ -37,6 +32,16 @@ export function refuseFlags(flags: FlagValues<typeof buildFlags>): void {
   }
   if (flags.rm === false) {
     throw refused("--rm=false is not supported: a step's container does not outlive it", 'Leave it out.');
+  }
+}
+
+/** Throws `unsupported` for a builder instance: there are none here. */
+export function refuseBuilder(builder: string | undefined): void {
+  if (builder !== undefined && !['', 'default'].includes(builder)) {
+    throw refused(
+      `--builder ${builder} is not supported: there are no builder instances here`,
+      'A daemon elsewhere is chosen by --host, before the command, or DRYDOCK_HOST.',
+    );
   }
 }
 

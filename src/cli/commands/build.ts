@@ -1,44 +1,22 @@
-import { readFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import {
-  type BuildOptions,
-  type BuildResult,
-  checksVertex,
-  dockerfileBuild,
-  type Engine,
-  runBuild,
-  warningEvent,
-} from '../../engine/index.ts';
-import { fail, nearest, toDrydockError } from '../../errors/index.ts';
-import { parseNetwork, parseSourcePolicy, parseUlimit } from '../../llb/index.ts';
-import { familiarName, normalizeName, parsePlatform } from '../../oci/index.ts';
-import { forwarding, type ProgressSink } from '../../progress/index.ts';
-import { clientCaches } from '../../remote-cache/index.ts';
-import {
-  dockerConfigCredentials,
-  dockerProxies,
-  type InProcessOptions,
-  inProcessSession,
-} from '../../session/index.ts';
-import { attestFlags } from '../build/attest.ts';
-import { cacheSpecs } from '../build/caches.ts';
-import { chooseContext, namedContexts } from '../build/context.ts';
+import { type BuildOptions, type BuildResult, type Engine, warningEvent } from '../../engine/index.ts';
+import { fail, toDrydockError } from '../../errors/index.ts';
+import type { LintWarning } from '../../frontend/index.ts';
+import type { ProgressSink } from '../../progress/index.ts';
+import { callAnswer, parseCall } from '../build/call.ts';
 import { buildFlags } from '../build/flags.ts';
-import { stepLimits } from '../build/limits.ts';
-import { type OpenOutputFile, parseOutputs } from '../build/outputs.ts';
-import { refuseFlags } from '../build/refused-flags.ts';
-import { checkReport, warningSummary } from '../build/report.ts';
-import { checkSources } from '../build/sources.ts';
-import { buildArgs, extraHost, keyValues, pullPolicy, resolveHosts, secret, ssh } from '../build/values.ts';
+import { noting } from '../build/noting.ts';
+import { pageOf } from '../build/page.ts';
+import { type BuildFlags, prepareBuild } from '../build/prepare.ts';
+import { warningSummary } from '../build/report.ts';
+import { metadataOf, resultLine } from '../build/result.ts';
+import { runPrepared } from '../build/run.ts';
+import { findingOf } from '../check/finding.ts';
 import { type CommandContext, command } from '../command.ts';
-import { splitCsv } from '../csv.ts';
-import type { FlagValues } from '../flags.ts';
+import { openInspector } from '../debug/open.ts';
+import { errorText } from '../error-text.ts';
 import { writeOutput } from '../output-file.ts';
-import { outputTarget } from '../output-target.ts';
-import { createPrinter, type ProgressMode, progressModes } from '../progress/printer.ts';
-import { formatBytes, parseBytes } from '../units.ts';
-
-type Flags = FlagValues<typeof buildFlags>;
+import { progressMode, silentModes } from '../progress/mode.ts';
+import { restingPrinter } from '../progress/resting.ts';
 
 export default command({
   usage: 'CONTEXT',
@@ -47,90 +25,77 @@ export default command({
   flags: buildFlags,
   operands: [1, 1],
   fills: true,
-  run: (flags, [context = '.'], ctx) => runBuildCommand(flags, context, ctx),
+  async run(flags, [context = '.'], ctx) {
+    if (!flags.watch) return runBuildCommand(flags, context, ctx);
+    const { refuseWatchFlags, watchAndBuild } = await import('../watch/run.ts');
+    refuseWatchFlags(flags, context);
+    return watchAndBuild(flags, context, ctx, (each) => runBuildCommand(flags, context, each));
+  },
 });
 
 /** Builds as the flags say. With `lockFile`, a lock of the build's sources is written there. */
 export async function runBuildCommand(
-  flags: Flags,
+  flags: BuildFlags,
   context: string,
   ctx: CommandContext,
   lockFile?: string,
 ): Promise<number> {
-  refuseFlags(flags);
   const mode = progressMode(flags);
-  const choice = chooseContext(context, flags.file, process.stdin);
-  const named = namedContexts(flags['build-context']);
-  const { output, load, push, annotation } = flags;
-  const outputs = parseOutputs({ output, load, push, annotation }, ctx.stdout, ctx.signal);
-  await checkFiles(outputs, flags);
-  const caches = await clientCaches(cacheSpecs(flags['cache-from']), cacheSpecs(flags['cache-to']));
-  const options: BuildOptions = {
-    ...(await requestOf(flags, ctx.env)),
-    context: choice.context,
-    dockerfile: choice.dockerfile,
-    dockerfileText: choice.dockerfileText,
-    dockerfileLocal: choice.dockerfileLocal,
-    dockerfileState: choice.dockerfileState,
-    namedContexts: named.contexts,
-    outputs: outputs.map(({ spec }) => spec),
-    cacheFrom: caches.from,
-    cacheTo: caches.to,
-    sourcePolicy: await sourcePolicy(flags['source-policy'], ctx.env),
-    locks: lockFile !== undefined,
-  };
-  if (flags.compress)
-    ctx.stderr.write('WARNING: --compress has no effect: contexts are sent as single files\n');
-  if (flags['verify-reproducible'] && (Object.keys(choice.uploads).length > 0 || flags.check)) {
-    throw fail('invalid', 'client', '--verify-reproducible builds more than once', {
-      hint: flags.check ? 'Leave --check out.' : 'Give a folder or a URL: stdin can be read once.',
+  flags = withCall(flags);
+  if (flags.check || flags.fix || flags['check-format'] !== undefined) {
+    const { refuseCheckFlags } = await import('../check/run.ts');
+    refuseCheckFlags(flags, context);
+  }
+  const prepared = await prepareBuild(flags, context, ctx, lockFile !== undefined);
+  const { options } = prepared;
+  const remote = await ctx.remote();
+  ctx.sharedCachePlace = flags['shared-cache'] ?? ctx.sharedCachePlace;
+  if (remote !== undefined && flags['shared-cache'] !== undefined) {
+    throw fail('unsupported', 'client', '--shared-cache is for builds without a daemon', {
+      hint: 'The daemon has its own: start it with --shared-cache.',
     });
   }
-  const secrets = flags.secret.map((text) => secret(text, ctx.env));
-  const agents = flags.ssh.map(ssh);
-  checkSources(secrets, agents, ctx.env);
-  const offered = {
-    locals: { ...choice.locals, ...named.locals },
-    uploads: choice.uploads,
-    stores: caches.stores,
-    secrets,
-    ssh: agents,
-    credentials: dockerConfigCredentials(ctx.env),
-  };
-  const remote = await ctx.remote();
+  const printer = restingPrinter(mode, ctx.stderr);
+  const inspector = await openInspector(flags, context, remote !== undefined, { ...ctx, ...printer });
   const engine = remote === undefined ? await ctx.engine() : undefined;
-  const printer = createPrinter(mode, ctx.stderr);
+  const place = remote?.endpoint ?? (engine as Engine);
+  const page = await pageOf(flags, place, ctx);
   const findings: string[] = [];
   const sink = noting(findings, printer, ctx.explain !== false);
-  const loud = mode !== 'quiet' && mode !== 'rawjson';
+  const loud = !silentModes.has(mode);
   let result: BuildResult & { lock?: object };
   try {
-    const build = async (wanted: BuildOptions) => {
-      if (remote === undefined) return localBuild(engine as Engine, wanted, offered, sink, ctx.signal);
-      const { remoteBuild } = await import('../remote/build.ts');
-      return remoteBuild(remote.endpoint, wanted, offered, sink, ctx.signal);
-    };
-    if (flags['verify-reproducible']) {
-      const { verifyReproducible } = await import('../build/reproducible.ts');
-      await verifyReproducible(options, build, engine?.store.runDir ?? tmpdir());
+    if (flags.check) {
+      const { runCheck } = await import('../check/run.ts');
+      const code = await runCheck(flags, context, ctx, async (tell) => {
+        const telling = { ...sink, warning: toldTo(tell, sink) };
+        printer.resume();
+        try {
+          return (await runPrepared(prepared, place, telling, ctx.signal)).warnings;
+        } finally {
+          printer.pause();
+        }
+      });
+      return flags.call === undefined ? code : 0;
     }
-    result = await build(options);
-    for (const output of outputs) await output.finish();
-    await caches.finish(result.metadata);
+    const { record } = page ?? {};
+    result = await runPrepared(prepared, place, sink, ctx.signal, { inspector, record });
   } catch (err) {
-    for (const output of outputs) await output.abandon();
     printer.close();
     if (loud) ctx.stderr.write(warningSummary(findings));
-    const error = toDrydockError(err);
-    if (error.code !== 'canceled' && !error.message.startsWith('failed to ')) {
-      error.message = `failed to solve: ${error.message}`;
-    }
-    throw error;
+    const told = page?.isOpened && !ctx.signal.aborted;
+    // What went wrong is told before the page is looked at.
+    if (told) ctx.stderr.write(errorText(toDrydockError(err)));
+    await page?.seen();
+    page?.close();
+    if (told) return 1;
+    throw err;
   }
   printer.close();
-  if (flags.check) {
-    ctx.stdout.write(checkReport(result.warnings));
-    return result.warnings.length > 0 ? 1 : 0;
+  if (flags.call !== undefined && options.subrequest !== undefined) {
+    const { text, code } = callAnswer(flags.call, result);
+    ctx.stdout.write(text);
+    return code;
   }
   if (lockFile !== undefined) await writeOutput(lockFile, `${JSON.stringify(result.lock, null, 2)}\n`);
   await writeResult(flags, options, result);
@@ -142,103 +107,37 @@ export async function runBuildCommand(
     if (flags['verify-reproducible'])
       ctx.stderr.write('\nReproducible: two builds without cache made the same\n');
   }
-  return 0;
+  await page?.seen();
+  page?.close();
+  return inspector?.exitCode ?? 0;
 }
 
-/** Reads the source policy that a flag, or buildx's variable, names. Throws `invalid`, and `not-found` for a missing file. */
-async function sourcePolicy(
-  flag: string | undefined,
-  env: NodeJS.ProcessEnv,
-): Promise<BuildOptions['sourcePolicy']> {
-  const file = flag || env.EXPERIMENTAL_BUILDKIT_SOURCE_POLICY || undefined;
-  if (file === undefined) return undefined;
-  const text = await readFile(file, 'utf8').catch((cause) => {
-    throw fail('not-found', 'client', `the source policy ${file} cannot be read`, { cause });
-  });
-  return parseSourcePolicy(text, file);
-}
-
-/** A sink that also notes the findings of the build checks: a build that fails has no result with them. */
-function noting(findings: string[], sink: ProgressSink, explains: boolean): ProgressSink {
-  return {
-    ...forwarding(sink),
-    log(event) {
-      // A daemon elsewhere says why steps run as it is set; here it may not be wanted.
-      if (explains || event.explains !== true) sink.log(event);
-    },
-    warning(event) {
-      if (event.vertex === checksVertex) findings.push(event.short);
-      sink.warning(event);
-    },
-  };
-}
-
-async function localBuild(
-  engine: Engine,
-  options: BuildOptions,
-  offered: InProcessOptions,
-  printer: ProgressSink,
-  signal: AbortSignal,
-): Promise<BuildResult & { lock?: object }> {
-  const session = inProcessSession({ ...offered, runDir: engine.store.runDir });
-  try {
-    return await runBuild(engine, dockerfileBuild(options), session, printer, signal);
-  } finally {
-    await session.close();
+/** `--call=check` as `--check`. Throws `invalid` for flags that go with one of the two, or with a build, only. */
+function withCall(flags: BuildFlags): BuildFlags {
+  if (flags.call === undefined) return flags;
+  const { method, format, ignoreStatus } = parseCall(flags.call);
+  if (flags.check && method !== 'check') {
+    throw fail('invalid', 'client', `--check and --call=${method} exclude each other`);
   }
-}
-
-/** Throws for outputs that cannot be written, before the build rather than after it. */
-async function checkFiles(outputs: readonly OpenOutputFile[], flags: Flags): Promise<void> {
-  for (const output of outputs) await output.check();
-  for (const file of [flags.iidfile, flags['metadata-file']])
-    if (file !== undefined) await outputTarget(file);
-}
-
-function progressMode(flags: Flags): ProgressMode {
-  if (flags.quiet) return 'quiet';
-  const wanted = flags.progress ?? process.env.BUILDKIT_PROGRESS ?? 'auto';
-  const mode = progressModes.find((known) => known === wanted);
-  if (mode !== undefined) return mode;
-  const like = nearest(wanted, progressModes);
-  throw fail('invalid', 'client', `invalid progress mode ${JSON.stringify(wanted)}`, {
-    hint: like === undefined ? `Modes: ${progressModes.join(', ')}.` : `Did you mean ${like}?`,
-  });
-}
-
-async function requestOf(
-  flags: Flags,
-  env: NodeJS.ProcessEnv,
-): Promise<Omit<BuildOptions, 'context' | 'namedContexts' | 'outputs'>> {
-  const { network, networkName } = parseNetwork(flags.network ?? 'default');
-  const args = { ...dockerProxies(env, env.DOCKER_HOST), ...buildArgs(flags['build-arg'], env) };
-  // buildx passes the client's own on.
-  if (args.SOURCE_DATE_EPOCH === undefined && env.SOURCE_DATE_EPOCH)
-    args.SOURCE_DATE_EPOCH = env.SOURCE_DATE_EPOCH;
+  if (method !== 'check') return flags;
   return {
-    tags: flags.tag.map((name) => familiarName(normalizeName(name))),
-    target: flags.target,
-    buildArgs: args,
-    labels: keyValues(flags.label, 'label'),
-    platforms: flags.platform.flatMap(splitCsv).map((text) => parsePlatform(text.trim())),
-    noCache: flags['no-cache'] ?? false,
-    noCacheFilter: flags['no-cache-filter'].flatMap(splitCsv),
-    pull: pullPolicy(flags.pull),
-    network,
-    networkName,
-    proxyNetwork: flags['proxy-network'],
-    extraHosts: await resolveHosts(flags['add-host'].map(extraHost)),
-    shmSize: flags['shm-size'] === undefined ? 0 : parseBytes(flags['shm-size'], 'shm-size'),
-    ulimits: flags.ulimit.map(parseUlimit),
-    cgroupParent: flags['cgroup-parent'],
-    limits: stepLimits(flags),
-    ...attestFlags(flags),
-    check: flags.check ?? false,
-    allow: [...flags.allow.flatMap(entitlements), ...(network === 'host' ? ['network.host'] : [])],
+    ...flags,
+    check: true,
+    'check-format': flags['check-format'] ?? format,
+    call: ignoreStatus ? flags.call : undefined,
   };
 }
 
-async function writeResult(flags: Flags, options: BuildOptions, result: BuildResult): Promise<void> {
+/** What is done with warnings, findings of the checks being told elsewhere, too. */
+function toldTo(tell: (finding: LintWarning) => void, sink: ProgressSink): ProgressSink['warning'] {
+  return (event) => {
+    const finding = findingOf(event);
+    if (finding !== undefined) tell(finding);
+    sink.warning(event);
+  };
+}
+
+async function writeResult(flags: BuildFlags, options: BuildOptions, result: BuildResult): Promise<void> {
   if (flags.iidfile !== undefined) {
     if (result.imageId === undefined) {
       throw fail('invalid', 'client', '--iidfile: the outputs make no image', { hint: 'Add --load.' });
@@ -247,18 +146,5 @@ async function writeResult(flags: Flags, options: BuildOptions, result: BuildRes
   }
   const file = flags['metadata-file'];
   if (file === undefined) return;
-  const names = options.tags.map(normalizeName).join(',');
-  const metadata = { ...result.metadata, ...(names === '' ? {} : { 'image.name': names }) };
-  await writeOutput(file, `${JSON.stringify(metadata, null, 2)}\n`);
-}
-
-function resultLine({ tags }: BuildOptions, { descriptor, imageId, size }: BuildResult): string {
-  if (descriptor === undefined || imageId === undefined) return '';
-  const name = tags.length === 0 ? '(no name)' : tags.join(', ');
-  return `\nBuilt ${name}\n  digest  ${descriptor.digest}\n  image   ${imageId}\n${size === undefined ? '' : `  size    ${formatBytes(size)}\n`}`;
-}
-
-/** The entitlements of one flag. Those of a device have commas of their own. */
-function entitlements(text: string): string[] {
-  return text.startsWith('device=') ? [text] : splitCsv(text);
+  await writeOutput(file, `${JSON.stringify(metadataOf(options, result), null, 2)}\n`);
 }

@@ -5,9 +5,11 @@ import {
   buildkitdSetup,
   createLog,
   defaultAddress,
+  logLevelOf,
   policyWithin,
   type ReadConfig,
   readBuildkitdToml,
+  secondsOf,
   startDaemon,
 } from '../../daemon/index.ts';
 import {
@@ -30,6 +32,7 @@ import {
 } from '../../network/index.ts';
 import { type Platform, parsePlatform } from '../../oci/index.ts';
 import type { GcRule } from '../../upkeep/index.ts';
+import { version } from '../../version.ts';
 import { parseBool } from '../../words/index.ts';
 import { command } from '../command.ts';
 import { serve } from '../serve.ts';
@@ -37,7 +40,7 @@ import { serve } from '../serve.ts';
 const defaultConfigFile = join(configFolder('buildkit'), 'buildkitd.toml');
 
 /** Flags of buildkitd that scripts pass and that change nothing here; a warning says so. */
-const idle = ['oci-worker-proxy-snapshotter-path', 'debugaddr', 'otel-socket-path'] as const;
+const idle = ['containerd-worker-runtime', 'oci-worker-proxy-snapshotter-path', 'otel-socket-path'] as const;
 const idleBool = ['trace', 'save-cache-debug'] as const;
 
 /** The flags of a worker's network. */
@@ -120,9 +123,11 @@ export default command({
     'containerd-worker-selinux': { type: 'bool', help: 'give steps SELinux labels' },
     'containerd-worker-snapshotter': { type: 'string', value: 'NAME', help: 'overlayfs or native' },
     debug: { type: 'bool', help: 'log more' },
+    debugaddr: { type: 'string', value: 'HOST:PORT', help: 'show /metrics and /healthz there' },
     'proxy-network': { type: 'bool', help: 'have the steps of all builds reach the network by a proxy' },
     group: { type: 'string', value: 'GROUP', help: 'group that owns the unix socket' },
     'log-format': { type: 'string', value: 'FORMAT', help: 'text or json' },
+    'log-level': { type: 'string', value: 'LEVEL', help: 'trace, debug, info (default), warn or error' },
     'oci-worker': {
       type: 'string',
       value: 'BOOL',
@@ -157,6 +162,7 @@ export default command({
     tlscacert: { type: 'string', value: 'FILE', help: 'CA of client certificates' },
     tlscert: { type: 'string', value: 'FILE', help: 'certificate' },
     tlskey: { type: 'string', value: 'FILE', help: 'its key' },
+    version: { type: 'bool', short: 'v', help: 'say which version it is, and end' },
     ...Object.fromEntries(
       idle.map((name) => [name, { type: 'list' as const, help: 'no effect', hidden: true }]),
     ),
@@ -166,14 +172,20 @@ export default command({
   },
   operands: [0, 0],
   async run(values, _args, ctx) {
+    if (values.version) {
+      ctx.stdout.write(`buildkitd drydock ${version}\n`);
+      return 0;
+    }
     const flags: BuildkitdConfig = {
       root: values.root,
       rootless: values.rootless ?? values['oci-worker-rootless'],
       proxyNetwork: values['proxy-network'],
       debug: values.debug ?? (ctx.debug ? true : undefined),
       logFormat: logFormatOf(values['log-format']),
+      logLevel: levelOf(values['log-level']),
       entitlements: someOf(values['allow-insecure-entitlement'].flatMap((text) => text.split(','))),
       addresses: someOf(values.addr),
+      metricsAddress: values.debugaddr || undefined,
       group: values.group,
       cdi: { disabled: values['cdi-disabled'], specDirs: someOf(values['cdi-spec-dir']) },
       tls:
@@ -221,10 +233,15 @@ export default command({
       ...settings,
       ...stepLimitsFromEnv(ctx.env),
       explain: explainFromEnv(ctx.env),
+      cacheBuckets: (ctx.env.DRYDOCK_CACHE_BUCKET ?? '').split(',').filter((bucket) => bucket !== ''),
       noProcessSandbox: settings.noProcessSandbox ?? noProcessSandboxFromEnv(ctx.env),
       usernsRemap: usernsRemapFromEnv(ctx.env),
+      metricsAddress: settings.metricsAddress ?? (ctx.env.DRYDOCK_METRICS_ADDRESS || undefined),
+      shutdownTimeout: secondsOf('DRYDOCK_SHUTDOWN_TIMEOUT', ctx.env.DRYDOCK_SHUTDOWN_TIMEOUT || undefined),
+      sharedCachePlace: settings.sharedCachePlace ?? (ctx.env.DRYDOCK_SHARED_CACHE || undefined),
       proxyNetwork: settings.proxyNetwork ?? proxyFromEnv(ctx.env),
       trusted: authoritiesFromEnv(ctx.env),
+      imagePolicy: ctx.imagePolicy,
       network: withDefaultCni({ ...networkFromEnv(ctx.env), ...settings.network }),
       insecureRegistries: [...(settings.insecureRegistries ?? []), ...ctx.insecureRegistries],
       writeLog,
@@ -296,6 +313,15 @@ function threeWay(name: string, text: string | undefined): boolean | undefined {
 function logFormatOf(text: string | undefined): 'text' | 'json' | undefined {
   if (text === undefined || text === 'text' || text === 'json') return text;
   throw fail('invalid', 'client', `unsupported log type ${JSON.stringify(text)}: want text or json`);
+}
+
+function levelOf(text: string | undefined): BuildkitdConfig['logLevel'] {
+  if (text === undefined || text === '') return undefined;
+  const level = logLevelOf(text);
+  if (level !== undefined) return level;
+  throw fail('invalid', 'client', `invalid --log-level ${JSON.stringify(text)}`, {
+    hint: 'Levels: trace, debug, info, warn, error.',
+  });
 }
 
 function labelsOf(list: readonly string[]): Record<string, string> | undefined {

@@ -1,6 +1,8 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import {
+  createLog,
+  type DockerNames,
   daemonConfig,
   type SettingValues,
   settings,
@@ -9,6 +11,7 @@ import {
   startDaemon,
 } from '../../daemon/index.ts';
 import { defaultRoot } from '../../engine/index.ts';
+import { fail } from '../../errors/index.ts';
 import { configFolder } from '../../linux/index.ts';
 import { type CommandContext, command } from '../command.ts';
 import type { FlagTable } from '../flags.ts';
@@ -37,12 +40,32 @@ setting of the configuration file, and a variable DRYDOCK_…. SIGHUP reads poli
   flags,
   operands: [0, 0],
   async run(values, _args, ctx) {
-    const config = daemonConfig(sources(values as SettingValues & { config?: string }, ctx), ctx.root);
+    const { all, docker } = sources(values as SettingValues & { config?: string }, ctx);
+    const config = daemonConfig(all, ctx.root);
+    const { warnings, proxies, entitlements, history, dns, gc, cgroupParent, minApiVersion } = docker;
+    if (entitlements !== undefined && hasPolicy(config.policyFile)) {
+      throw fail('invalid', 'host', '"builder.entitlements" is for daemons without a policy file', {
+        hint: 'Name the entitlements in the rules of the policy (docs/security.md), or leave one of the two out.',
+      });
+    }
+    // What this process itself asks registries and servers goes by them, and what it starts, as git.
+    for (const [name, value] of Object.entries(proxies ?? {})) process.env[name] = value;
+    const log = createLog({
+      format: config.logFormat ?? 'text',
+      level: 'info',
+      write: (line) => void ctx.stderr.write(line),
+    });
+    for (const warning of warnings) log('warn', warning);
     const daemon = await startDaemon({
       ...config,
+      gc,
+      cgroupParent,
+      minApiVersion,
+      network: dns === undefined ? config.network : { ...config.network, dns },
       insecureRegistries: [...(config.insecureRegistries ?? []), ...ctx.insecureRegistries],
       logLevel: config.logLevel ?? (ctx.debug ? 'debug' : undefined),
-      grpc: async (host) => (await import('../../api/buildkit/server.ts')).buildkitApi(host),
+      grpc: async (host) =>
+        (await import('../../api/buildkit/server.ts')).buildkitApi(host, { entitlements, history }),
       writeLog: (line) => void ctx.stderr.write(line),
     });
     await serve(daemon, ctx.signal);
@@ -50,7 +73,12 @@ setting of the configuration file, and a variable DRYDOCK_…. SIGHUP reads poli
   },
 });
 
-/** Flags, then environment, then file. */
+/** Whether a policy file says who may do what. */
+function hasPolicy(named: string | undefined): boolean {
+  return named !== undefined || existsSync(join(configFolder('drydock'), 'policy.json'));
+}
+
+/** Flags, then environment, then file; and what dockerd's names in the file say besides. */
 function sources({ config, ...given }: SettingValues & { config?: string }, ctx: CommandContext) {
   const set = Object.fromEntries(
     Object.entries(given).filter(
@@ -67,11 +95,7 @@ function sources({ config, ...given }: SettingValues & { config?: string }, ctx:
     'containerd-namespace': ctx.containerdNamespace,
     snapshotter: ctx.snapshotter,
   };
-  return [
-    set,
-    root,
-    store,
-    settingsFromEnv(ctx.env),
-    ...(file === undefined ? [] : [settingsFromFile(file)]),
-  ];
+  const read = file === undefined ? undefined : settingsFromFile(file);
+  const docker: DockerNames = read?.docker ?? { warnings: [] };
+  return { all: [set, root, store, settingsFromEnv(ctx.env), read?.settings ?? {}], docker };
 }

@@ -1,56 +1,43 @@
-import { fail } from '../../errors/index.ts';
+import type { Report } from '../../explain/index.ts';
 import { command } from '../command.ts';
 import { ago, table } from '../units.ts';
 
-/** Builds that `--list` shows. */
-const mostListed = 50;
-
 export default command({
-  usage: '[BUILD]',
-  summary: `Say why the steps of a build were not cached, and what they used of the machine: of the last build that ran any, or of one that --list shows
-(by the beginning of its ID).`,
+  usage: '[BUILD [BUILD]]',
+  summary: `Say why the steps of a build were not cached, and what they used of the machine: of the last build, or of one that --list shows
+(by the beginning of its ID). Of two builds: what differs between their steps.`,
   flags: {
-    list: { type: 'bool', help: `The last ${mostListed} builds that ran steps` },
+    list: { type: 'bool', help: 'The last 50 builds, and how many steps each ran' },
   },
-  operands: [0, 1],
-  async run(flags, [wanted], ctx) {
-    if ((await ctx.remote()) !== undefined) {
-      throw fail('unsupported', 'client', 'explain reads the root of the machine that it runs on', {
-        hint: "Run it on the daemon's machine without --host; its builds' logs have the same lines.",
-      });
+  operands: [0, 2],
+  async run(flags, [first, second], ctx) {
+    const remote = await ctx.remote();
+    let report: Report;
+    if (remote !== undefined) {
+      const { remoteExplain } = await import('../remote/explain.ts');
+      report = await remoteExplain(remote, { list: flags.list === true, builds: [first, second] });
+    } else {
+      const { buildReport, comparedBuilds, listedBuilds } = await import('../../explain/reports.ts');
+      const { root } = (await ctx.engine()).store;
+      const place = { folder: root, listDb: `${root}/lists.db` };
+      if (flags.list) report = { builds: listedBuilds(place), steps: [] };
+      else if (first === undefined || second === undefined) report = buildReport(place, first);
+      else report = await comparedBuilds(place, first, second);
     }
-    const [{ ExplainDb }, { usedText }] = await Promise.all([
-      import('../../explain/explain-db.ts'),
-      import('../../explain/used.ts'),
-    ]);
-    const db = new ExplainDb((await ctx.engine()).store.root);
-    try {
-      const builds = db.builds(wanted === undefined ? mostListed : Number.MAX_SAFE_INTEGER);
-      if (flags.list) {
-        const rows = builds.map(({ id, at, what, steps }) => [id.slice(0, 12), ago(at), String(steps), what]);
-        ctx.stdout.write(table([['BUILD', 'BEGAN', 'STEPS RUN', 'WHAT'], ...rows]));
-        return 0;
-      }
-      const build = builds.find(({ id }) => id.startsWith(wanted ?? ''));
-      if (build === undefined) {
-        throw fail(
-          'not-found',
-          'client',
-          wanted === undefined ? 'no build has run a step yet' : `there is no build ${wanted}`,
-          {
-            hint: '`drydock explain --list` shows the builds that ran steps.',
-          },
-        );
-      }
-      const { id, at, what } = build;
-      ctx.stdout.write(`Build ${id}${what === '' ? '' : ` of ${what}`}, ${ago(at)}\n`);
-      for (const { step, line, used } of db.told(id)) {
-        const lines = [line, ...(used === undefined ? [] : [usedText(used)])];
-        ctx.stdout.write(`\n${step.replace(/\s+/g, ' ')}\n${lines.map((each) => `  ${each}\n`).join('')}`);
-      }
+    const { builds, steps } = report;
+    if (flags.list) {
+      const rows = builds.map(({ id, at, what, steps }) => [id.slice(0, 12), ago(at), String(steps), what]);
+      ctx.stdout.write(table([['BUILD', 'BEGAN', 'STEPS RUN', 'WHAT'], ...rows]));
       return 0;
-    } finally {
-      db.close();
     }
+    for (const [i, { id, at, what, cached }] of builds.entries()) {
+      const name = builds.length === 1 ? 'Build' : i === 0 ? 'First build' : 'Second build';
+      ctx.stdout.write(`${name} ${id}${what === '' ? '' : ` of ${what}`}, ${ago(at)}\n`);
+      if (cached !== undefined) ctx.stdout.write(`  all of its ${cached} steps were cached\n`);
+    }
+    for (const { step, lines } of steps) {
+      ctx.stdout.write(`\n${step.replace(/\s+/g, ' ')}\n${lines.map((each) => `  ${each}\n`).join('')}`);
+    }
+    return 0;
   },
 });

@@ -1,6 +1,9 @@
-import { type ImageSummary, listImages } from '../../images/index.ts';
+import type { Engine } from '../../engine/index.ts';
+import { filterImages, type ImageSummary, imageFilters, listImages } from '../../images/index.ts';
 import { hex } from '../../oci/index.ts';
+import type { Filters } from '../../words/index.ts';
 import { command } from '../command.ts';
+import { readFilters } from '../filters.ts';
 import { type FormatRow, formatRows } from '../format.ts';
 import { ago, formatBytes, table } from '../units.ts';
 
@@ -10,6 +13,12 @@ export default command({
   flags: {
     all: { type: 'bool', short: 'a', help: 'Accepted; there are no intermediate images' },
     digests: { type: 'bool', help: 'Show digests' },
+    filter: {
+      type: 'list',
+      short: 'f',
+      value: 'KEY=VALUE',
+      help: "reference='app:*', label=KEY[=VALUE], label!=…, dangling=true, before=IMAGE, since=IMAGE, until=24h",
+    },
     format: {
       type: 'string',
       value: 'FORMAT',
@@ -21,10 +30,11 @@ export default command({
   operands: [0, 1],
   async run(flags, [wanted], ctx) {
     const remote = await ctx.remote();
+    const filters = readFilters(flags.filter, imageFilters);
     const found =
       remote === undefined
-        ? await listImages((await ctx.engine()).store)
-        : await (await import('../remote/images.ts')).remoteImages(remote);
+        ? await listed((await ctx.engine()).store, filters)
+        : await (await import('../remote/images.ts')).remoteImages(remote, filters);
     const images = found.flatMap((image) => rows(image, wanted));
     const id = (image: ImageSummary) => (flags['no-trunc'] ? image.id : hex(image.id).slice(0, 12));
     if (flags.quiet) {
@@ -49,6 +59,19 @@ export default command({
     return 0;
   },
 });
+
+/** The images of a store that fit the filters, with the names that do. */
+async function listed(store: Engine['store'], filters: Filters): Promise<ImageSummary[]> {
+  const all = await listImages(store);
+  if (filters.size === 0) return all;
+  const named = all.map((image) => ({ ...image, tags: image.names, created: image.created ?? 0 }));
+  const fitting = await filterImages(store, filters, named);
+  return fitting.map(({ tags, ...image }) => ({
+    ...image,
+    names: tags,
+    created: image.created || undefined,
+  }));
+}
 
 /** The fields of docker's templates. */
 const fieldNames = [

@@ -1,6 +1,8 @@
+import { fail } from '../../errors/index.ts';
 import { imageStatements, inspectImage, inspectPlatform } from '../../images/index.ts';
 import { type Platform, parsePlatform } from '../../oci/index.ts';
 import { command } from '../command.ts';
+import { inspectFormat } from '../inspect-format.ts';
 
 export default command({
   usage: 'IMAGE [IMAGE…]',
@@ -10,10 +12,23 @@ export default command({
       type: 'bool',
       help: 'Show what is stated of the images instead: provenances, bills of materials …',
     },
+    format: {
+      type: 'string',
+      short: 'f',
+      value: 'TEMPLATE',
+      help: "json, or a template: '{{.Id}}', '{{json .Config.Labels}}', '{{range .RepoTags}}{{println .}}{{end}}'",
+    },
+    type: { type: 'string', value: 'TYPE', help: '', hidden: true },
     platform: { type: 'string', value: 'OS/ARCH', help: 'Of this platform; default: the one that runs here' },
   },
   operands: [1, Infinity],
-  async run({ attestations, platform }, args, ctx) {
+  async run({ attestations, platform, format, type }, args, ctx) {
+    if (type !== undefined && type !== 'image') {
+      throw fail('unsupported', 'client', `--type ${type} is not supported: there are images only`, {
+        hint: 'Leave the flag out.',
+      });
+    }
+    const shown = format === undefined ? undefined : inspectFormat(format);
     const wanted = platform === undefined ? undefined : parsePlatform(platform);
     const remote = await ctx.remote();
     const found: object[] = [];
@@ -30,7 +45,7 @@ export default command({
         else found.push(await (wanted ? inspectPlatform(store, arg, wanted) : inspectImage(store, arg)));
       }
     }
-    ctx.stdout.write(`${JSON.stringify(found, null, 2)}\n`);
+    ctx.stdout.write(shown === undefined ? `${JSON.stringify(found, null, 2)}\n` : found.map(shown).join(''));
     return 0;
   },
 });

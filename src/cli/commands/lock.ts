@@ -13,8 +13,10 @@ const outputs = [
   'iidfile',
   'metadata-file',
   'cache-to',
+  'call',
   'check',
   'verify-reproducible',
+  'watch',
 ] as const;
 
 export default command({

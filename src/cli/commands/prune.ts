@@ -1,7 +1,7 @@
-import type { RecordType } from '../../cache/index.ts';
-import { fail } from '../../errors/index.ts';
+import { resolve } from 'node:path';
 import { removeNameless } from '../../images/index.ts';
-import { type PruneOptions, prune } from '../../upkeep/index.ts';
+import { sharedKeyOf } from '../../session/index.ts';
+import { type PruneOptions, prune, readPruneFilters } from '../../upkeep/index.ts';
 import { command } from '../command.ts';
 import { ago, formatBytes, parseBytes, parseDuration, table } from '../units.ts';
 
@@ -11,7 +11,11 @@ export default command({
     'Remove build cache that no image and no running build uses, and everything left unreferenced in the store.',
   flags: {
     all: { type: 'bool', short: 'a', help: 'Also records that images share, and internal ones' },
-    filter: { type: 'list', value: 'KEY=VALUE', help: 'until=24h, type=regular, id=…' },
+    filter: {
+      type: 'list',
+      value: 'KEY=VALUE',
+      help: 'until=24h, type=…, id=…, image=…, project=FOLDER, mount=ID, description=…; also != and ~=',
+    },
     force: { type: 'bool', short: 'f', help: 'Accepted; nothing is asked' },
     images: { type: 'bool', help: 'Also images that have lost their names (<none>)' },
     'keep-storage': { type: 'string', value: 'SIZE', help: 'Keep this much' },
@@ -21,25 +25,29 @@ export default command({
     const options: PruneOptions = { all: flags.all };
     if (flags['keep-storage'] !== undefined)
       options.keepBytes = parseBytes(flags['keep-storage'], 'keep-storage');
-    for (const filter of flags.filter) addFilter(options, filter);
     const remote = await ctx.remote();
+    // A folder that was sent is known to the daemon by the key that was sent with it.
+    const projectOf = remote === undefined ? resolve : (folder: string) => `*${sharedKeyOf(folder)}`;
+    const { unusedFor, filters } = readFlags(flags.filter, projectOf);
+    const fits = readPruneFilters(filters);
     if (remote !== undefined) {
       const { remotePrune, remotePruneImages } = await import('../remote/images.ts');
-      const images = flags.images ? await remotePruneImages(remote) : none;
-      const filters: Record<string, string[]> = {};
-      if (options.unusedFor !== undefined) filters.until = [`${Math.round(options.unusedFor / 1000)}s`];
-      if (options.types !== undefined) filters.type = options.types;
-      if (options.ids !== undefined) filters.id = options.ids;
+      const { removed, reclaimed: ofImages } = flags.images
+        ? await remotePruneImages(remote)
+        : { removed: [], reclaimed: 0 };
+      const ids = removed.flatMap(({ Deleted }) => Deleted ?? []);
+      const asked: Record<string, string[]> = Object.fromEntries(filters);
+      if (unusedFor !== undefined) asked.until = [`${Math.round(unusedFor / 1000)}s`];
       const { all, keepBytes } = options;
-      const { ids, reclaimed } = await remotePrune(remote, { all, keepBytes, filters });
-      for (const id of [...images.ids, ...ids]) ctx.stdout.write(`${id}\n`);
-      ctx.stdout.write(`Total reclaimed space: ${formatBytes(images.reclaimed + reclaimed)}\n`);
+      const cache = await remotePrune(remote, { all, keepBytes, filters: asked });
+      for (const id of [...ids, ...cache.ids]) ctx.stdout.write(`${id}\n`);
+      ctx.stdout.write(`Total reclaimed space: ${formatBytes(ofImages + cache.reclaimed)}\n`);
       return 0;
     }
     const engine = await ctx.engine();
     const images = flags.images ? await removeNameless(engine.store) : none;
     for (const id of images.ids) ctx.stdout.write(`${id}\n`);
-    const { records, reclaimed } = await prune(engine, options);
+    const { records, reclaimed } = await prune(engine, { ...options, unusedFor, fits });
     if (records.length > 0) {
       const rows = records.map((record) => [
         record.id.replace('sha256:', '').slice(0, 25),
@@ -56,30 +64,26 @@ export default command({
 
 const none = { ids: [], reclaimed: 0 };
 
-const types: RecordType[] = [
-  'regular',
-  'source.local',
-  'source.git.checkout',
-  'exec.cachemount',
-  'frontend',
-  'internal',
-];
-
-function addFilter(options: PruneOptions, filter: string): void {
-  const at = filter.indexOf('=');
-  const key = filter.slice(0, at);
-  const value = filter.slice(at + 1);
-  if (key === 'until' || key === 'unused-for') options.unusedFor = parseDuration(value, `filter ${key}`);
-  else if (key === 'id') options.ids = [...(options.ids ?? []), value];
-  else if (key === 'type') {
-    const type = types.find((known) => known === value);
-    if (type === undefined)
-      throw fail('invalid', 'client', `unknown record type ${value}`, {
-        hint: `Types: ${types.join(', ')}.`,
-      });
-    options.types = [...(options.types ?? []), type];
-  } else
-    throw fail('invalid', 'client', `invalid filter ${JSON.stringify(filter)}`, {
-      hint: 'Filters: until=, type=, id=.',
-    });
+/**
+ * Reads `KEY=VALUE`, `KEY!=VALUE`, `KEY~=PATTERN` and `KEY`. `projectOf` makes of a folder what records of its builds
+ * know it by. Throws `invalid`.
+ */
+function readFlags(
+  flags: readonly string[],
+  projectOf: (folder: string) => string,
+): { unusedFor?: number; filters: Map<string, string[]> } {
+  let unusedFor: number | undefined;
+  const filters = new Map<string, string[]>();
+  for (const flag of flags) {
+    const at = flag.indexOf('=');
+    const [key, text] = at < 0 ? [flag, ''] : [flag.slice(0, at), flag.slice(at + 1)];
+    if (key === 'until' || key === 'unused-for') {
+      unusedFor = parseDuration(text, `filter ${key}`);
+      continue;
+    }
+    const isFolder = /^project!?$/.test(key) && !/[*:]/.test(text);
+    const value = isFolder ? projectOf(text) : text;
+    filters.set(key, [...(filters.get(key) ?? []), value]);
+  }
+  return { unusedFor, filters };
 }

@@ -26,9 +26,10 @@ export default command({
       ctx.stdout.write(`${normalizeName(name)}\n`);
       return 0;
     }
-    const { store, registry } = await ctx.engine();
+    const { store, registry, trust } = await ctx.engine();
     const { record, changed } = await showTransfer(ctx, mode, `pulling ${name}`, (report) =>
       pullImage(store, registry, name, {
+        trust,
         platform: flags.platform === undefined ? undefined : parsePlatform(flags.platform),
         all: flags['all-platforms'],
         report,

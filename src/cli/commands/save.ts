@@ -3,7 +3,7 @@ import type { Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { fail } from '../../errors/index.ts';
 import { saveImages } from '../../images/index.ts';
-import { parsePlatform } from '../../oci/index.ts';
+import { formatPlatform, parsePlatform } from '../../oci/index.ts';
 import { dockerConfigCredentials } from '../../session/index.ts';
 import { type CommandContext, command } from '../command.ts';
 import { OutputFile } from '../output-file.ts';
@@ -13,7 +13,7 @@ export default command({
   summary: 'Save images to a tar that `drydock load`, `docker load` and OCI tools read.',
   flags: {
     output: { type: 'string', short: 'o', value: 'FILE', help: 'File to write (default: stdout)' },
-    platform: { type: 'string', value: 'OS/ARCH', help: 'Of this platform alone' },
+    platform: { type: 'list', value: 'OS/ARCH', help: 'Of these platforms alone' },
   },
   operands: [1, Infinity],
   fills: true,
@@ -42,19 +42,24 @@ export default command({
 async function write(
   ctx: CommandContext,
   names: readonly string[],
-  wanted: string | undefined,
+  wanted: readonly string[],
   out: Writable,
 ): Promise<void> {
-  const platform = wanted === undefined ? undefined : parsePlatform(wanted);
+  const platforms = wanted.flatMap((text) => text.split(',')).map(parsePlatform);
   const { signal } = ctx;
   const remote = await ctx.remote();
   if (remote !== undefined) {
     const { ask } = await import('../remote/endpoint.ts');
-    const request = { method: 'GET', path: '/images/get', query: { names, platform: wanted }, signal };
+    const request = {
+      method: 'GET',
+      path: '/images/get',
+      query: { names, platform: platforms.map(formatPlatform) },
+      signal,
+    };
     await pipeline(await ask(remote.endpoint, request), out, { signal, end: out !== ctx.stdout });
     return;
   }
   const { store, registry } = await ctx.engine();
   const credentials = dockerConfigCredentials(ctx.env);
-  await saveImages(store, [...names], out, { signal, client: registry, credentials, platform });
+  await saveImages(store, [...names], out, { signal, client: registry, credentials, platforms });
 }

@@ -17,6 +17,10 @@ import { statusText, statusTime } from './status-text.ts';
 /** How long a vertex keeps the floor after its last line while others wait, and how long at most, in ms. */
 const silence = 500;
 const turn = 3000;
+/** So many lines of a step that has not the floor are held back at most. */
+const mostHeld = 5000;
+/** A line of more characters is broken. */
+const longestLine = 64 << 10;
 /** How often a transfer prints, in ms. */
 const statusEvery = 1000;
 
@@ -89,8 +93,12 @@ export class PlainPrinter implements Printer {
     const stream = event.stream - 1;
     const text = (pending.partial[stream] ?? '') + (pending.decoders[stream]?.write(event.data) ?? '');
     const parts = text.split('\n');
-    pending.partial[stream as 0 | 1] = parts.pop() ?? '';
+    const rest = parts.pop() ?? '';
+    // A step may print without end, and never end a line.
+    if (rest.length > longestLine) parts.push(rest);
+    pending.partial[stream as 0 | 1] = rest.length > longestLine ? '' : rest;
     for (const part of parts) pending.lines.push(this.#logLine(view, part, event.timestamp));
+    if (pending.lines.length > mostHeld) this.#print(pending);
     this.#flush();
   }
 

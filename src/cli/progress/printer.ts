@@ -17,7 +17,7 @@ export interface PrinterIo {
   colors: boolean;
 }
 
-export const progressModes = ['auto', 'tty', 'plain', 'rawjson', 'quiet'] as const;
+export const progressModes = ['auto', 'tty', 'plain', 'rawjson', 'quiet', 'none'] as const;
 export type ProgressMode = (typeof progressModes)[number];
 
 /** The printer of a mode on a stream; `auto` is `tty` on a terminal and `plain` elsewhere. */
@@ -39,6 +39,7 @@ export function createPrinter(mode: ProgressMode, stream: NodeJS.WriteStream): P
     case 'rawjson':
       return new RawJsonPrinter(io);
     case 'quiet':
+    case 'none':
       return new QuietPrinter();
   }
 }

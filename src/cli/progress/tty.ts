@@ -2,6 +2,7 @@
  * Shows progress on a terminal: one picture, redrawn in place ten times a second at most, and left standing at the end.
  */
 import { stripVTControlCharacters } from 'node:util';
+import { readTimes } from '../../explain/index.ts';
 import {
   canceledText,
   type LogEvent,
@@ -34,8 +35,8 @@ export class TtyPrinter implements Printer {
   readonly #model = new ProgressModel();
   readonly #tails = new Map<string, { lines: string[]; partial: string }>();
   readonly #warnings = new Map<string, string[]>();
-  /** Why steps run. */
-  readonly #explanations = new Map<string, string>();
+  /** Why steps run, and how long they took before. */
+  readonly #explanations = new Map<string, ReturnType<typeof readTimes>>();
   readonly #begun = now();
   #drawn = 0;
   #dirty = false;
@@ -59,7 +60,7 @@ export class TtyPrinter implements Printer {
 
   log(event: LogEvent): void {
     if (event.explains === true) {
-      this.#explanations.set(event.vertex, event.data.toString('utf8').trimEnd());
+      this.#explanations.set(event.vertex, readTimes(event.data.toString('utf8').trimEnd()));
       this.#dirty = true;
       return;
     }
@@ -93,18 +94,34 @@ export class TtyPrinter implements Printer {
     const width = Math.max(20, this.#io.columns() - 1);
     const elapsed = seconds(now() - this.#begun);
     const state = final && done === total ? 'FINISHED' : `(${done}/${total})`;
-    let rows = this.#model.started().flatMap((view) => this.#rows(view, final));
+    const critical = final ? undefined : this.#critical();
+    const left = critical === undefined ? '' : `, about ${timeText(critical.left)} left`;
+    let rows = this.#model.started().flatMap((view) => this.#rows(view, final, critical?.vertex));
     const room = Math.max(1, this.#io.rows() - 2);
     if (!final && rows.length > room) rows = shrink(rows, room);
     let out = this.#drawn > 0 ? `\x1b[${this.#drawn}A` : '';
-    out += `\x1b[2K[+] Building ${elapsed} ${state}\n`;
+    out += `\x1b[2K[+] Building ${elapsed} ${state}${left}\n`;
     for (const row of rows) out += `\x1b[2K${this.#paint(row, width)}\n`;
     out += '\x1b[J';
     this.#drawn = rows.length + 1;
     this.#io.write(out);
   }
 
-  #rows(view: VertexView, final: boolean): Row[] {
+  /** The running step after which most is to be done yet, by earlier runs, and how long that takes, in ms. */
+  #critical(): { vertex: string; left: number } | undefined {
+    const at = now();
+    let critical: { vertex: string; left: number } | undefined;
+    for (const [vertex, { times }] of this.#explanations) {
+      const event = this.#model.vertices.get(vertex)?.event;
+      if (times === undefined || event?.started === undefined || event.completed !== undefined) continue;
+      // A step that takes longer than before is about to end, for all that is known.
+      const left = times.toEnd - Math.min(at - event.started, times.took);
+      if (critical === undefined || left > critical.left) critical = { vertex, left };
+    }
+    return critical;
+  }
+
+  #rows(view: VertexView, final: boolean, critical: string | undefined): Row[] {
     const { event } = view;
     const at = now();
     const finished = event.completed !== undefined;
@@ -117,17 +134,19 @@ export class TtyPrinter implements Printer {
         ? 'CACHED '
         : '';
     const color: Color = failed ? (mark === 'ERROR ' ? 'red' : 'yellow') : finished ? 'blue' : 'none';
+    const explanation = this.#explanations.get(event.digest);
+    const took = finished ? 0 : (explanation?.times?.took ?? 0);
+    const time = seconds((event.completed ?? at) - (event.started ?? at));
     const rows: Row[] = [
       {
-        left: ` => ${mark}${event.name}`,
-        right: seconds((event.completed ?? at) - (event.started ?? at)),
+        left: ` ${event.digest === critical ? '*' : '='}> ${mark}${event.name}`,
+        right: took === 0 ? time : `${time} of ~${timeText(took)}`,
         color,
         minor: finished && !failed,
       },
     ];
-    const explanation = this.#explanations.get(event.digest);
     if (explanation !== undefined) {
-      rows.push({ left: ` => => ${explanation}`, right: '', color: 'none', minor: finished && !failed });
+      rows.push({ left: ` => => ${explanation.text}`, right: '', color: 'none', minor: finished && !failed });
     }
     for (const status of view.statuses.values()) {
       rows.push({
@@ -162,6 +181,13 @@ export class TtyPrinter implements Printer {
     const line = right === '' ? text.trimEnd() : `${text} ${right}`;
     return this.#io.colors && color !== 'none' ? `${codes[color]}${line}\x1b[0m` : line;
   }
+}
+
+/** `42s`, `3m 05s` */
+function timeText(ms: number): string {
+  const whole = Math.max(1, Math.round(ms / 1000));
+  const minutes = Math.floor(whole / 60);
+  return minutes === 0 ? `${whole}s` : `${minutes}m ${String(whole % 60).padStart(2, '0')}s`;
 }
 
 /** Drops the oldest finished rows, then the oldest others, until the rest fits. */

@@ -1,15 +1,23 @@
 /** `drydock build` at a daemon: this side's folders, outputs and secrets are offered in a session. */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import type { Writable } from 'node:stream';
+import { createClient } from '@connectrpc/connect';
 import { imageSizeKey } from '../../api/index.ts';
 import { formatProvenance, formatSbom } from '../../attest/index.ts';
-import { type BuildOptions, type BuildResult, type OutputSpec, warningEvent } from '../../engine/index.ts';
-import { type LintWarning, optionsOf } from '../../frontend/index.ts';
+import {
+  type BuildOptions,
+  type BuildResult,
+  type OutputSpec,
+  warningEvent,
+  wishOptions,
+} from '../../engine/index.ts';
+import { type DockerfileRequest, type LintWarning, optionsOf } from '../../frontend/index.ts';
 import { type Descriptor, type Digest, normalizeName } from '../../oci/index.ts';
+import { LLBBridge } from '../../pb/moby/buildkit/v1/frontend/gateway_pb.js';
 import type { ProgressSink } from '../../progress/index.ts';
-import type { CacheSpec } from '../../remote-cache/index.ts';
+import { type CacheSpec, withLentKeys } from '../../remote-cache/index.ts';
 import {
   type InProcessOptions,
   inProcessSession,
@@ -17,10 +25,12 @@ import {
   SessionServer,
   sharedKeyOf,
 } from '../../session/index.ts';
-import { lintFindings } from './check.ts';
+import type { DebugInspector } from '../debug/inspector.ts';
+import { answerOf, lintFindings } from './check.ts';
 import type { Endpoint } from './endpoint.ts';
 import { LayoutOutput, servedLayouts } from './layouts.ts';
-import { solveAt } from './solve.ts';
+import type { SolveInspector } from './linked.ts';
+import { type OwnFrontend, solveAt } from './solve.ts';
 
 /**
  * Builds at a daemon. Rejects with the build's failure there, with the place in the Dockerfile; with `canceled` when
@@ -34,22 +44,25 @@ export async function remoteBuild(
   offered: InProcessOptions,
   sink: ProgressSink,
   signal: AbortSignal,
+  looks: RemoteLooks = {},
 ): Promise<BuildResult> {
-  const layouts = await servedLayouts(options.namedContexts, offered.locals);
+  const served = await serve(options, offered.locals);
+  const linked = await Promise.all(
+    Object.entries(options.linked ?? {}).map(
+      async ([name, each]) => [name, await serve(each, offered.locals)] as const,
+    ),
+  );
+  const all = [served, ...linked.map(([, each]) => each)];
   const layoutOutput = new LayoutOutput(options.outputs, options.tags);
-  const temporary =
-    options.dockerfileText === undefined ? undefined : await textFolder(options.dockerfileText);
-  const locals: Record<string, string> = {
-    ...offered.locals,
-    ...(temporary && { 'dockerfile-text': temporary }),
+  const locals: Record<string, string> = Object.assign({}, offered.locals, ...all.map((each) => each.locals));
+  const request: BuildOptions = {
+    ...options,
+    ...served.request,
+    cacheFrom: await withLentKeys(options.cacheFrom ?? []),
+    cacheTo: await withLentKeys(options.cacheTo ?? []),
+    linked: options.linked && Object.fromEntries(linked.map(([name, each]) => [name, each.request])),
   };
-  const request: BuildOptions = { ...options, namedContexts: layouts.contexts };
-  if (temporary !== undefined) {
-    request.dockerfile = 'Dockerfile';
-    request.dockerfileText = undefined;
-    request.dockerfileLocal = 'dockerfile-text';
-  }
-  const stores = { ...offered.stores, ...layouts.stores, ...layoutOutput.stores };
+  const stores = Object.assign({}, offered.stores, ...all.map((each) => each.stores), layoutOutput.stores);
   const session = inProcessSession({ ...offered, locals, stores });
   const server = new SessionServer({
     session,
@@ -59,15 +72,113 @@ export async function remoteBuild(
   });
   try {
     await server.open({ headers: endpoint.headers, createConnection: () => endpoint.dial('http/1.1') });
-    const work = options.check ? check : solve;
-    const result = await work(endpoint, request, server.id, sink, signal);
+    const { inspector, directed } = looks;
+    const isDirected = options.linked !== undefined || inspector !== undefined;
+    const work =
+      options.subrequest !== undefined
+        ? ask
+        : options.check
+          ? check
+          : directed
+            ? direct(directed)
+            : isDirected
+              ? solveLinked
+              : solve;
+    const result = await work(endpoint, request, server.id, sink, signal, inspector);
     await layoutOutput.finish(result);
     return result;
   } finally {
     server.close();
     await session.close();
-    if (temporary !== undefined) await rm(temporary, { recursive: true, force: true });
+    for (const { temporary } of all)
+      if (temporary !== undefined) await rm(temporary, { recursive: true, force: true });
   }
+}
+
+/** How a build is looked into. */
+interface RemoteLooks {
+  inspector?: DebugInspector;
+  /** Makes the build by calls of its own; there is no result then. */
+  directed?(own: OwnFrontend, options: BuildOptions): Promise<void>;
+}
+
+/** A request whose Dockerfile and layouts the session serves, and what it serves for that. */
+interface Served {
+  request: DockerfileRequest;
+  locals: Record<string, string>;
+  stores: Record<string, string>;
+  /** The folder of a Dockerfile that is a text. */
+  temporary?: string;
+}
+
+async function serve(asked: DockerfileRequest, locals: InProcessOptions['locals']): Promise<Served> {
+  const { contexts, stores } = await servedLayouts(asked.namedContexts, locals);
+  const request: DockerfileRequest = { ...asked, namedContexts: contexts };
+  if (asked.dockerfileText === undefined) return { request, locals: {}, stores };
+  const temporary = await textFolder(asked.dockerfileText);
+  const name = basename(temporary);
+  return {
+    request: { ...request, dockerfile: 'Dockerfile', dockerfileText: undefined, dockerfileLocal: name },
+    locals: { [name]: temporary },
+    stores,
+    temporary,
+  };
+}
+
+/**
+ * Solves a build that this side directs, as buildx does: one whose contexts are results of others, which are asked for
+ * first, or one that is looked into.
+ */
+async function solveLinked(
+  endpoint: Endpoint,
+  options: BuildOptions,
+  session: string,
+  sink: ProgressSink,
+  signal: AbortSignal,
+  inspector?: DebugInspector,
+): Promise<BuildResult> {
+  const { linkedSolve } = await import('./linked.ts');
+  const { Frontend: _, FrontendAttrs, FrontendInputs: __, ...request } = requestOf(options, session);
+  const own = Object.fromEntries(
+    Object.entries(FrontendAttrs).filter(([name]) => name.startsWith('attest:')),
+  );
+  const { response, warnings } = await solveAt(
+    endpoint,
+    { ...request, FrontendAttrs: own },
+    sink,
+    signal,
+    (frontend) => linkedSolve(frontend, options, own, inspectorAt(inspector)),
+  );
+  return resultOf(response, warnings);
+}
+
+/** Makes a build by the calls of `directed` alone. */
+function direct(directed: NonNullable<RemoteLooks['directed']>) {
+  return async (
+    endpoint: Endpoint,
+    options: BuildOptions,
+    session: string,
+    sink: ProgressSink,
+    signal: AbortSignal,
+  ): Promise<BuildResult> => {
+    const { Entitlements, SourcePolicy, ProxyNetwork, Cache } = requestOf(options, session);
+    const request = { Session: session, Entitlements, SourcePolicy, ProxyNetwork, Cache };
+    await solveAt(endpoint, request, sink, signal, async (own) => {
+      await directed(own, options);
+      await createClient(LLBBridge, own.transport).return({ result: {} }, own.call);
+    });
+    return { metadata: {}, warnings: [] };
+  };
+}
+
+/** What a build that this side directs is looked into by. */
+function inspectorAt(inspector: DebugInspector | undefined): SolveInspector | undefined {
+  return (
+    inspector && {
+      failed: async (step, error, frontend) => inspector.failed(step, await frontend.told(error), frontend),
+      ...(inspector.wantsResult && { made: (result, frontend) => inspector.made(result, frontend) }),
+    }
+  );
 }
 
 async function solve(
@@ -77,11 +188,21 @@ async function solve(
   sink: ProgressSink,
   signal: AbortSignal,
 ): Promise<BuildResult> {
+  const { response, warnings } = await solveAt(endpoint, requestOf(options, session), sink, signal);
+  return resultOf(response, warnings);
+}
+
+function requestOf(options: BuildOptions, session: string) {
   const { options: attrs, inputs } = optionsOf(options);
-  const request = {
+  return {
     Session: session,
     Frontend: 'dockerfile.v0',
-    FrontendAttrs: { ...attrs, ...attestAttrs(options) },
+    FrontendAttrs: {
+      ...attrs,
+      ...attestAttrs(options),
+      ...(options.verifyReproducible && { [wishOptions.verify]: '' }),
+      ...(options.offline && { [wishOptions.offline]: '' }),
+    },
     FrontendInputs: inputs,
     Entitlements: options.allow,
     SourcePolicy: options.sourcePolicy,
@@ -89,8 +210,6 @@ async function solve(
     Exporters: exportersOf(options),
     Cache: { Imports: cachesOf(options.cacheFrom), Exports: cachesOf(options.cacheTo) },
   };
-  const { response, warnings } = await solveAt(endpoint, request, sink, signal);
-  return resultOf(response, warnings);
 }
 
 function attestAttrs({ provenance, sbom }: BuildOptions): Record<string, string> {
@@ -101,23 +220,37 @@ function attestAttrs({ provenance, sbom }: BuildOptions): Record<string, string>
   return attrs;
 }
 
-async function check(
-  endpoint: Endpoint,
-  options: BuildOptions,
-  session: string,
-  sink: ProgressSink,
-  signal: AbortSignal,
-): Promise<BuildResult> {
-  const { options: attrs, inputs } = optionsOf(options);
-  let warnings: LintWarning[] = [];
-  const request = { Session: session, Entitlements: options.allow };
-  await solveAt(endpoint, request, sink, signal, async (own) => {
-    warnings = await lintFindings(own, { FrontendOpt: attrs, FrontendInputs: inputs }, (warning) =>
-      sink.warning(warningEvent(warning)),
-    );
-  });
-  return { metadata: {}, warnings };
+/** Makes a build of which only the frontend is asked something, through the gateway of a Solve that makes nothing. */
+function asking(
+  question: (
+    own: OwnFrontend,
+    asked: Parameters<typeof answerOf>[1],
+    sink: ProgressSink,
+  ) => Promise<Pick<BuildResult, 'answer' | 'warnings'>>,
+) {
+  return async (
+    endpoint: Endpoint,
+    options: BuildOptions,
+    session: string,
+    sink: ProgressSink,
+    signal: AbortSignal,
+  ): Promise<BuildResult> => {
+    const { options: attrs, inputs } = optionsOf(options);
+    const request = { Session: session, Entitlements: options.allow };
+    let told: Pick<BuildResult, 'answer' | 'warnings'> = { warnings: [] };
+    await solveAt(endpoint, request, sink, signal, async (own) => {
+      told = await question(own, { FrontendOpt: attrs, FrontendInputs: inputs }, sink);
+    });
+    return { metadata: {}, ...told };
+  };
 }
+
+const check = asking(async (own, asked, sink) => ({
+  warnings: await lintFindings(own, asked, (warning) => sink.warning(warningEvent(warning))),
+}));
+
+/** The frontend answers a question, as buildx asks it. */
+const ask = asking(async (own, asked) => ({ answer: await answerOf(own, asked), warnings: [] }));
 
 async function textFolder(text: string): Promise<string> {
   const dir = await mkdtemp(join(tmpdir(), 'drydock-dockerfile-'));

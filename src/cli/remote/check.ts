@@ -1,4 +1,4 @@
-/** `drydock build --check` at a daemon: the frontend is asked for its findings, as buildx asks (`frontend.lint`). */
+/** Questions to a daemon's frontend, as buildx asks them: `drydock build --call`, `--check` (`frontend.lint`). */
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { createClient } from '@connectrpc/connect';
 import { DrydockError, fail, type SourceLocation } from '../../errors/index.ts';
@@ -6,30 +6,37 @@ import type { LintWarning } from '../../frontend/index.ts';
 import { LLBBridge, type SolveRequestSchema } from '../../pb/moby/buildkit/v1/frontend/gateway_pb.js';
 import type { OwnFrontend } from './solve.ts';
 
-/**
- * The findings of the build checks. When the Dockerfile cannot be built, `tell` gets the findings all the same, and
- * then the error is thrown, with its lines.
- */
-export async function lintFindings(
+type Asked = Pick<MessageInitShape<typeof SolveRequestSchema>, 'FrontendOpt' | 'FrontendInputs'>;
+
+/** What the frontend answers to the question that the option `requestid` names: `result.json`, `result.txt` …. */
+export async function answerOf(
   { transport, call }: OwnFrontend,
-  request: Pick<MessageInitShape<typeof SolveRequestSchema>, 'FrontendOpt' | 'FrontendInputs'>,
-  tell: (warning: LintWarning) => void,
-): Promise<LintWarning[]> {
+  { FrontendOpt, FrontendInputs }: Asked,
+): Promise<Readonly<Record<string, Uint8Array>>> {
   const bridge = createClient(LLBBridge, transport);
   const asked = {
     Frontend: 'dockerfile.v0',
-    FrontendOpt: {
-      ...request.FrontendOpt,
-      requestid: 'frontend.lint',
-      'frontend.caps': 'moby.buildkit.frontend.subrequests+forward',
-    },
-    FrontendInputs: request.FrontendInputs,
+    FrontendOpt: { ...FrontendOpt, 'frontend.caps': 'moby.buildkit.frontend.subrequests+forward' },
+    FrontendInputs,
     allowResultReturn: true,
     allowResultArrayRef: true,
   };
   const { result } = await bridge.solve(asked, call);
   await bridge.return({ result: {} }, call);
-  const json = result?.metadata['result.json'];
+  return result?.metadata ?? {};
+}
+
+/**
+ * The findings of the build checks. When the Dockerfile cannot be built, `tell` gets the findings all the same, and
+ * then the error is thrown, with its lines.
+ */
+export async function lintFindings(
+  own: OwnFrontend,
+  request: Asked,
+  tell: (warning: LintWarning) => void,
+): Promise<LintWarning[]> {
+  const FrontendOpt = { ...request.FrontendOpt, requestid: 'frontend.lint' };
+  const { 'result.json': json } = await answerOf(own, { ...request, FrontendOpt });
   if (json === undefined) {
     throw fail('unsupported', 'frontend', 'the frontend gives no list of findings', {
       hint: 'The Dockerfile names another frontend in its `# syntax=` line, which does not know build checks.',

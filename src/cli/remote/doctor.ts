@@ -1,11 +1,11 @@
 /** `drydock doctor` at a daemon: whether the daemon can be used from here, and its own findings. */
 import { createClient } from '@connectrpc/connect';
-import { createGrpcTransport } from '@connectrpc/connect-node';
 import { toDrydockError } from '../../errors/index.ts';
 import type { Check } from '../../executor/index.ts';
 import { Control } from '../../pb/moby/buildkit/v1/control_pb.js';
 import { ask, askJson } from './endpoint.ts';
 import { failureOf } from './failure.ts';
+import { grpcTo } from './grpc.ts';
 import type { RemoteCall } from './images.ts';
 
 interface InfoJson {
@@ -50,10 +50,7 @@ export async function remoteChecks(remote: RemoteCall): Promise<Check[]> {
   }
   checks.push(
     await check('builds', async () => {
-      const transport = createGrpcTransport({
-        baseUrl: 'http://localhost',
-        nodeOptions: { createConnection: () => endpoint.dial('h2') },
-      });
+      const transport = grpcTo(endpoint);
       const call = { headers: endpoint.headers, signal: remote.signal };
       try {
         const { record } = await createClient(Control, transport).listWorkers({}, call);

@@ -2,11 +2,14 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { request as httpRequest, type IncomingMessage, type RequestOptions } from 'node:http';
 import { request as httpsRequest } from 'node:https';
-import { connect, isIP, type Socket } from 'node:net';
+import { connect, isIP } from 'node:net';
 import { join } from 'node:path';
+import type { Duplex } from 'node:stream';
 import { connect as connectTls } from 'node:tls';
 import { type Address, isLoopback, parseAddress } from '../../daemon/index.ts';
-import { type DrydockError, type ErrorCode, errnoCode, fail } from '../../errors/index.ts';
+import { DrydockError, type ErrorCode, errnoCode, fail } from '../../errors/index.ts';
+import { isKubeAddress } from '../../kube/index.ts';
+import { parseTraceparent } from '../../telemetry/index.ts';
 
 /** A daemon that commands are sent to. */
 export interface Endpoint {
@@ -17,27 +20,51 @@ export interface Endpoint {
   readonly tls: boolean;
   /** The credential of each request, as headers. */
   readonly headers: Record<string, string>;
-  /** Opens a connection for a client that will speak this protocol on it. */
-  dial(protocol: 'http/1.1' | 'h2'): Socket;
+  /**
+   * Opens a connection for a client that will speak this protocol on it. It emits `connect`, or `secureConnect` with TLS, or
+   * an error.
+   */
+  dial(protocol: 'http/1.1' | 'h2'): Duplex;
+}
+
+/** Files of certificates, and the name that the daemon's own is to have; the address's by default. */
+interface TlsFiles {
+  ca?: string | undefined;
+  cert?: string | undefined;
+  key?: string | undefined;
+  servername?: string | undefined;
+}
+
+/** The daemon of an address, which may be in a pod. Throws `invalid`, and for pods what an API server may answer. */
+export async function findEndpoint(
+  host: string,
+  env: NodeJS.ProcessEnv,
+  signal: AbortSignal,
+  files?: TlsFiles,
+): Promise<Endpoint> {
+  if (!isKubeAddress(host)) return endpointOf(host, env, files);
+  if (files !== undefined)
+    throw fail('invalid', 'client', 'a daemon in a pod is reached by exec, without certificates');
+  return (await import('./kube.ts')).kubeEndpoint(host, env, signal);
 }
 
 /**
  * Reads an address. A `tcp://` daemon is spoken to with TLS unless it is on this machine; with DRYDOCK_CERT_PATH,
  * always. That names a folder that may hold `ca.pem`, `cert.pem` and `key.pem`. DRYDOCK_TOKEN is sent as bearer token.
- * Throws `invalid`.
+ * `files` are certificates that are named one by one, instead of that folder. Throws `invalid`.
  */
-export function endpointOf(host: string, env: NodeJS.ProcessEnv): Endpoint {
+function endpointOf(host: string, env: NodeJS.ProcessEnv, files?: TlsFiles): Endpoint {
   const address: Address = parseAddress(host);
   if (address.kind === 'fd') throw fail('invalid', 'client', `${host} is no address to connect to`);
-  const headers: Record<string, string> = {};
+  const headers: Record<string, string> = traceHeaders(env);
   if (env.DRYDOCK_TOKEN) headers.authorization = `Bearer ${env.DRYDOCK_TOKEN}`;
   if (address.kind === 'unix') {
     const { path } = address;
     return { name: host, options: { socketPath: path }, tls: false, headers, dial: () => connect(path) };
   }
   const { host: name = 'localhost', port } = address;
-  const folder = env.DRYDOCK_CERT_PATH;
-  if (!folder && isLoopback(name)) {
+  const folder = files === undefined ? env.DRYDOCK_CERT_PATH : undefined;
+  if (!folder && files === undefined && isLoopback(name)) {
     return {
       name: host,
       options: { host: name, port },
@@ -46,13 +73,18 @@ export function endpointOf(host: string, env: NodeJS.ProcessEnv): Endpoint {
       dial: () => connect(port, name),
     };
   }
-  const pem = (file: string) => {
+  const pem = (file: string, named: string | undefined) => {
+    if (named !== undefined) return read(named);
     const path = folder ? join(folder, file) : '';
     return path !== '' && existsSync(path) ? readFileSync(path) : undefined;
   };
   // An address has no name to ask for; its certificate is checked all the same.
-  const servername = isIP(name) === 0 ? name : '';
-  const certs = { ca: pem('ca.pem'), cert: pem('cert.pem'), key: pem('key.pem') };
+  const servername = files?.servername ?? (isIP(name) === 0 ? name : '');
+  const certs = {
+    ca: pem('ca.pem', files?.ca),
+    cert: pem('cert.pem', files?.cert),
+    key: pem('key.pem', files?.key),
+  };
   return {
     name: host,
     // Or it would be taken from the Host header.
@@ -68,6 +100,20 @@ export function endpointOf(host: string, env: NodeJS.ProcessEnv): Endpoint {
         ALPNProtocols: [protocol],
       }),
   };
+}
+
+/** The place in a trace that a build at a daemon is to have: TRACEPARENT, as CI systems hand it on. */
+export function traceHeaders(env: NodeJS.ProcessEnv): Record<string, string> {
+  const traceparent = env.TRACEPARENT ?? '';
+  return parseTraceparent(traceparent) === undefined ? {} : { traceparent };
+}
+
+function read(file: string): Buffer {
+  try {
+    return readFileSync(file);
+  } catch (cause) {
+    throw fail('invalid', 'client', `cannot read ${file} (${errnoCode(cause) ?? cause})`, { cause });
+  }
 }
 
 interface RemoteRequest {
@@ -97,7 +143,8 @@ export async function ask(endpoint: Endpoint, request: RemoteRequest): Promise<I
     method,
     path: text === '' ? path : `${path}?${text}`,
     headers: { host: 'docker', ...endpoint.headers, ...headers },
-    agent: false,
+    // Node takes `createConnection` only where there is no agent at all.
+    agent: endpoint.options.createConnection === undefined ? false : undefined,
     signal,
   });
   const answered = new Promise<IncomingMessage>((resolve, reject) => {
@@ -140,6 +187,7 @@ export async function* askLines<T>(endpoint: Endpoint, request: RemoteRequest): 
 
 /** The error for a daemon that cannot be reached. */
 export function unreachable(endpoint: Endpoint, cause: Error): DrydockError {
+  if (cause instanceof DrydockError) return cause;
   const code = errnoCode(cause);
   const hint =
     code === 'EACCES'

@@ -1,6 +1,7 @@
 /** Makes a DrydockError of a daemon's failed call. Pure. */
 import { Code, ConnectError } from '@connectrpc/connect';
-import { DrydockError, type ErrorCode, type SourceLocation } from '../../errors/index.ts';
+import { readErrorDetails, readMessage } from '../../api/index.ts';
+import { DrydockError, type ErrorCode } from '../../errors/index.ts';
 import { type Endpoint, unreachable } from './endpoint.ts';
 
 const codes: Partial<Record<Code, ErrorCode>> = {
@@ -15,37 +16,26 @@ const codes: Partial<Record<Code, ErrorCode>> = {
   [Code.ResourceExhausted]: 'exhausted',
 };
 
-/** The error, with its message, hint, exit code, and the lines of the Dockerfile. */
+/** The error of a call to a daemon, which may not be there. */
 export function failureOf(endpoint: Endpoint, cause: unknown): DrydockError {
   if (cause instanceof DrydockError) return cause;
   const err = ConnectError.from(cause);
   if (err.cause instanceof Error && 'syscall' in err.cause) return unreachable(endpoint, err.cause);
-  const lines = err.rawMessage.split('\n');
-  const hint = lines.find((line) => line.startsWith('hint: '))?.slice(6);
-  const message = lines.filter((line) => !/^(hint|at hop): /.test(line)).join('\n');
+  // A call that was cut off with its connection looks cancelled, and nobody has cancelled it.
+  if (err.code === Code.Canceled && err.rawMessage.startsWith('http/2 ')) {
+    const message = `the connection with the daemon at ${endpoint.name} broke off`;
+    return new DrydockError(message, { code: 'unavailable', hop: 'client', cause: err });
+  }
+  return callFailure(err);
+}
+
+/** The error of a call, with its message, hint, exit code, step, and the lines of the Dockerfile. */
+export function callFailure(cause: unknown): DrydockError {
+  if (cause instanceof DrydockError) return cause;
+  const err = ConnectError.from(cause);
+  const { message, hint } = readMessage(err.rawMessage);
   const error = new DrydockError(message, { code: codes[err.code] ?? 'failed', hint });
-  for (const detail of err.details) {
-    if ('desc' in detail) continue;
-    const value = decodedJson(detail.value);
-    if (detail.type.endsWith('gatewayapi.ExitMessage+json')) error.exitCode = Number(value?.Code ?? 0);
-    if (detail.type.endsWith('errdefs.Source+json')) error.source = sourceOf(value);
-  }
-  return error;
-}
-
-function decodedJson(bytes: Uint8Array): Record<string, unknown> | undefined {
-  try {
-    return JSON.parse(Buffer.from(bytes).toString('utf8')) as Record<string, unknown>;
-  } catch {
-    return undefined;
-  }
-}
-
-function sourceOf(value: Record<string, unknown> | undefined): SourceLocation | undefined {
-  const { info, ranges } = (value ?? {}) as {
-    info?: { filename?: string; data?: string };
-    ranges?: SourceLocation['ranges'];
-  };
-  if (info?.filename === undefined || !Array.isArray(ranges)) return undefined;
-  return { filename: info.filename, text: Buffer.from(info.data ?? '', 'base64').toString('utf8'), ranges };
+  const details = err.details.flatMap((each) => ('desc' in each ? [] : [each]));
+  const { vertex, ...rest } = readErrorDetails(details);
+  return Object.assign(error, rest, vertex === undefined ? {} : { vertex });
 }

@@ -1,9 +1,10 @@
 /** Images and cache at a daemon, over docker's API, in the shapes that the commands print. */
 import type { ImageSummary } from '../../images/index.ts';
-import { type Digest, parseReference, type RegistryCredentials } from '../../oci/index.ts';
+import { type Digest, type Platform, parseReference, type RegistryCredentials } from '../../oci/index.ts';
 import type { ReportStatus } from '../../progress/index.ts';
 import { dockerConfigCredentials } from '../../session/index.ts';
 import type { UsageRecord } from '../../upkeep/index.ts';
+import type { Filters } from '../../words/index.ts';
 import { askJson, askLines, type Endpoint } from './endpoint.ts';
 
 /** The parts of every call here. */
@@ -19,12 +20,22 @@ interface ListedJson {
   RepoDigests: string[] | null;
   Created: number;
   Size: number;
+  Labels: Record<string, string> | null;
 }
 
-/** Lists the daemon's images as `listImages` does. */
-export async function remoteImages({ endpoint, signal }: RemoteCall): Promise<ImageSummary[]> {
-  const listed = await askJson<ListedJson[]>(endpoint, { method: 'GET', path: '/images/json', signal });
-  return listed.map(({ Id, RepoTags, RepoDigests, Created, Size }) => {
+/** Lists the daemon's images that fit docker's filters, as `listImages` does. */
+export async function remoteImages(
+  { endpoint, signal }: RemoteCall,
+  filters: Filters,
+): Promise<ImageSummary[]> {
+  const query = { filters: filtersJson(filters) };
+  const listed = await askJson<ListedJson[]>(endpoint, {
+    method: 'GET',
+    path: '/images/json',
+    query,
+    signal,
+  });
+  return listed.map(({ Id, RepoTags, RepoDigests, Created, Size, Labels }) => {
     const names = (RepoTags ?? []).filter((name) => !name.startsWith('<none>'));
     const digests = (RepoDigests ?? []).filter((name) => !name.startsWith('<none>'));
     return {
@@ -36,8 +47,14 @@ export async function remoteImages({ endpoint, signal }: RemoteCall): Promise<Im
       created: Created > 0 ? Created * 1000 : undefined,
       platforms: [],
       dangling: names.length === 0,
+      labels: Labels ?? {},
     };
   });
+}
+
+/** Filters as docker's API has them; undefined for none. */
+function filtersJson(filters: Filters): string | undefined {
+  return filters.size === 0 ? undefined : JSON.stringify(Object.fromEntries(filters));
 }
 
 /** One image's details, as docker inspect prints them. `platform`: `linux/arm64`; default: the daemon's own. */
@@ -52,6 +69,32 @@ export function remoteInspect(
     query: { platform },
     signal,
   });
+}
+
+interface HistoryJson {
+  Id: string;
+  Created: number;
+  CreatedBy: string;
+  Size: number;
+  Comment: string;
+}
+
+/** The steps that made an image, newest first. */
+export async function remoteHistory(
+  { endpoint, signal }: RemoteCall,
+  name: string,
+  platform: Platform | undefined,
+): Promise<{ id: string; created: number | undefined; createdBy: string; size: number; comment: string }[]> {
+  const query = { platform: platform === undefined ? undefined : JSON.stringify(platform) };
+  const path = `/images/${pathOf(name)}/history`;
+  const steps = await askJson<HistoryJson[]>(endpoint, { method: 'GET', path, query, signal });
+  return steps.map(({ Id, Created, CreatedBy, Size, Comment }) => ({
+    id: Id,
+    created: Created > 0 ? Created * 1000 : undefined,
+    createdBy: CreatedBy,
+    size: Size,
+    comment: Comment,
+  }));
 }
 
 /** The statements about one image, in the form of docker's API. */
@@ -158,7 +201,7 @@ export async function remotePush(
 export async function remoteLoad(
   { endpoint, signal }: RemoteCall,
   body: NodeJS.ReadableStream,
-  platform?: string,
+  platform: readonly string[] = [],
 ): Promise<string[]> {
   const headers = { 'content-type': 'application/x-tar' };
   const said: string[] = [];
@@ -190,9 +233,13 @@ interface CacheJson {
 
 /** Lists the daemon's build cache as `diskUsage` does. */
 export async function remoteUsage({ endpoint, signal }: RemoteCall): Promise<UsageRecord[]> {
-  const request = { method: 'GET', path: '/system/df', query: { type: 'build-cache' }, signal };
-  const { BuildCache } = await askJson<{ BuildCache: CacheJson[] | null }>(endpoint, request);
-  return (BuildCache ?? []).map((record) => ({
+  const request = { method: 'GET', path: '/system/df', query: { type: 'build-cache', verbose: '1' }, signal };
+  // A daemon of before has no other form than the first one.
+  const { BuildCache, BuildCacheUsage } = await askJson<{
+    BuildCache?: CacheJson[] | null;
+    BuildCacheUsage?: { Items?: CacheJson[] };
+  }>(endpoint, request);
+  return (BuildCacheUsage?.Items ?? BuildCache ?? []).map((record) => ({
     id: record.ID,
     type: record.Type,
     description: record.Description ?? '',
@@ -220,18 +267,17 @@ export async function remotePrune(
   return { ids: answer.CachesDeleted ?? [], reclaimed: answer.SpaceReclaimed };
 }
 
-/** Removes the daemon's images without names as `removeNameless` does. */
-export async function remotePruneImages({
-  endpoint,
-  signal,
-}: RemoteCall): Promise<{ ids: string[]; reclaimed: number }> {
-  const request = { method: 'POST', path: '/images/prune', signal };
-  const answer = await askJson<{ ImagesDeleted: { Deleted?: string }[] | null; SpaceReclaimed: number }>(
-    endpoint,
-    request,
-  );
-  const ids = (answer.ImagesDeleted ?? []).flatMap(({ Deleted }) => Deleted ?? []);
-  return { ids, reclaimed: answer.SpaceReclaimed };
+/** Removes the daemon's images that fit docker's filters. `removed` are docker's lines about them. */
+export async function remotePruneImages(
+  { endpoint, signal }: RemoteCall,
+  filters: Filters = new Map(),
+): Promise<{ removed: { Untagged?: string; Deleted?: string }[]; reclaimed: number }> {
+  const query = { filters: filtersJson(filters) };
+  const answer = await askJson<{
+    ImagesDeleted: { Untagged?: string; Deleted?: string }[] | null;
+    SpaceReclaimed: number;
+  }>(endpoint, { method: 'POST', path: '/images/prune', query, signal });
+  return { removed: answer.ImagesDeleted ?? [], reclaimed: answer.SpaceReclaimed };
 }
 
 /** The path of a name. Its slashes are part of docker's paths; other special characters are escaped. */

@@ -2,15 +2,16 @@
 import { randomUUID } from 'node:crypto';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { createClient, type Transport } from '@connectrpc/connect';
-import { createGrpcTransport } from '@connectrpc/connect-node';
-import { buildIdHeader, imageSizeKey } from '../../api/index.ts';
-import { canceled } from '../../errors/index.ts';
+import { buildIdHeader, findingsOf, imageSizeKey, replay } from '../../api/index.ts';
+import { canceled, type DrydockError } from '../../errors/index.ts';
 import type { LintWarning } from '../../frontend/index.ts';
 import { Control, type SolveRequestSchema } from '../../pb/moby/buildkit/v1/control_pb.js';
 import type { ProgressSink } from '../../progress/index.ts';
 import type { Endpoint } from './endpoint.ts';
 import { failureOf } from './failure.ts';
-import { findingsOf, replay } from './progress.ts';
+import { grpcTo } from './grpc.ts';
+
+import { StepTails } from './tails.ts';
 
 interface SolveAnswer {
   response: Record<string, string>;
@@ -22,6 +23,8 @@ interface SolveAnswer {
 export interface OwnFrontend {
   transport: Transport;
   call: { headers: Record<string, string>; signal: AbortSignal };
+  /** The failure of a call, with the failed step's name and last lines. */
+  told(err: unknown): Promise<DrydockError>;
 }
 
 /**
@@ -37,26 +40,26 @@ export async function solveAt(
   signal: AbortSignal,
   frontend?: (own: OwnFrontend) => Promise<void>,
 ): Promise<SolveAnswer> {
-  const transport = createGrpcTransport({
-    baseUrl: 'http://localhost',
-    nodeOptions: { createConnection: () => endpoint.dial('h2') },
-  });
+  const transport = grpcTo(endpoint);
   const control = createClient(Control, transport);
   const Ref = randomUUID();
   const over = new AbortController();
   const headers = { ...endpoint.headers, [imageSizeKey]: '1' };
   const call = { headers, signal: AbortSignal.any([signal, over.signal]) };
   const warnings: LintWarning[] = [];
+  const tails = new StepTails(sink);
+  const told = (err: unknown) => tails.complete(failureOf(endpoint, err));
   const watching = (async () => {
     for await (const message of control.status({ Ref }, call)) {
-      replay(message, sink);
+      replay(message, tails.sink);
       warnings.push(...findingsOf(message));
     }
   })();
   watching.catch(() => {});
   try {
     const solving = control.solve({ ...request, Ref }, call);
-    const own = { transport, call: { ...call, headers: { ...endpoint.headers, [buildIdHeader]: Ref } } };
+    const ownCall = { ...call, headers: { ...endpoint.headers, [buildIdHeader]: Ref } };
+    const own = { transport, call: ownCall, told };
     const [{ ExporterResponse: response }] = await Promise.all([solving, frontend?.(own)]);
     await watching.catch(() => {});
     return { response, warnings };
@@ -64,7 +67,7 @@ export async function solveAt(
     // What it still has to say of the failed step comes before the error.
     await Promise.race([watching.catch(() => {}), new Promise((done) => setTimeout(done, 1000))]);
     if (signal.aborted) throw canceled(signal.reason);
-    throw failureOf(endpoint, err);
+    throw await told(err);
   } finally {
     over.abort();
   }

@@ -1,0 +1,78 @@
+/** Finds and reads the files of `drydock bake`. */
+import { existsSync, readFileSync } from 'node:fs';
+import { delimiter } from 'node:path';
+import {
+  type BakeSurroundings,
+  type Definitions,
+  defaultFiles,
+  dotEnv,
+  readDefinitions,
+} from '../../bake/index.ts';
+import { fail } from '../../errors/index.ts';
+import { formatPlatform, hostPlatform } from '../../oci/index.ts';
+import { parseBool } from '../../words/index.ts';
+
+interface BakeFlags {
+  file: readonly string[];
+  var: readonly string[];
+}
+
+/** Reads everything that the files define. Throws `not-found` without a file, and `invalid` with the place in one. */
+export function bakeDefinitions(flags: BakeFlags, env: NodeJS.ProcessEnv): Definitions {
+  if (parseBool(env.BUILDX_BAKE_FILE_RELATIVE_PATHS ?? '') === true) {
+    throw fail(
+      'unsupported',
+      'client',
+      'BUILDX_BAKE_FILE_RELATIVE_PATHS is not obeyed: paths begin at the working folder',
+    );
+  }
+  const named = flags.file.length > 0 ? flags.file : namedByEnv(env);
+  const names = named.length > 0 ? named : defaultFiles.filter((name) => existsSync(name));
+  if (names.length === 0) {
+    throw fail('not-found', 'client', "couldn't find a bake definition", {
+      hint: `Name a file with -f, or write one of ${defaultFiles.join(', ')}.`,
+    });
+  }
+  const files = names.map((name) => ({
+    filename: name,
+    text: name === '-' ? readFileSync(0, 'utf8') : read(name),
+  }));
+  return readDefinitions(files, surroundings(variables(flags.var), env));
+}
+
+function namedByEnv(env: NodeJS.ProcessEnv): string[] {
+  const text = env.BUILDX_BAKE_FILE ?? '';
+  return text === '' ? [] : text.split(env.BUILDX_BAKE_PATH_SEPARATOR || delimiter);
+}
+
+function read(name: string): string {
+  try {
+    return readFileSync(name, 'utf8');
+  } catch (cause) {
+    throw fail('not-found', 'client', `the bake file ${name} cannot be read`, { cause });
+  }
+}
+
+function variables(texts: readonly string[]): ReadonlyMap<string, string> {
+  return new Map(
+    texts.map((text) => {
+      const at = text.indexOf('=');
+      if (at < 1) throw fail('invalid', 'client', `invalid --var ${JSON.stringify(text)}: want name=value`);
+      return [text.slice(0, at), text.slice(at + 1)] as const;
+    }),
+  );
+}
+
+function surroundings(vars: ReadonlyMap<string, string>, env: NodeJS.ProcessEnv): BakeSurroundings {
+  const seen = parseBool(env.BUILDX_BAKE_DISABLE_VARS_ENV_LOOKUP ?? '') === true ? {} : env;
+  const dotenv = existsSync('.env') ? dotEnv(read('.env'), seen, '.env') : {};
+  return {
+    builtins: new Map([
+      ['BAKE_CMD_CONTEXT', 'cwd://'],
+      ['BAKE_LOCAL_PLATFORM', formatPlatform(hostPlatform())],
+    ]),
+    lookup: (name) => vars.get(name) ?? seen[name],
+    env: { ...dotenv, ...seen, ...Object.fromEntries(vars) },
+    readFile: read,
+  };
+}

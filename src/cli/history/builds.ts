@@ -1,0 +1,89 @@
+/** The builds in a history: a daemon's, over its API, or the one of the root here. */
+import { createClient } from '@connectrpc/connect';
+import { fail } from '../../errors/index.ts';
+import { type BuildHistoryRecord, Control } from '../../pb/moby/buildkit/v1/control_pb.js';
+import type { StatusResponse } from '../../pb/moby/buildkit/v1/status_pb.js';
+import type { CommandContext } from '../command.ts';
+import type { Endpoint } from '../remote/endpoint.ts';
+import { failureOf } from '../remote/failure.ts';
+import { grpcTo } from '../remote/grpc.ts';
+
+/** A history of builds. `close` lets it go. */
+export interface BuildHistory {
+  /** The builds that run, then the ended ones that fit one of the filters, newest first. */
+  list(filters: readonly string[]): Promise<BuildHistoryRecord[]>;
+  /** The progress of a build. Of one that runs, until it ends. Throws `not-found`. */
+  progress(ref: string): AsyncIterable<StatusResponse>;
+  /** Throws `not-found`. */
+  remove(ref: string): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Opens the history that the command line means. */
+export async function openHistory(ctx: CommandContext): Promise<BuildHistory> {
+  const remote = await ctx.remote();
+  return remote === undefined
+    ? historyHere((await ctx.engine()).store.root)
+    : historyAt(remote.endpoint, ctx.signal);
+}
+
+function historyAt(endpoint: Endpoint, signal: AbortSignal): BuildHistory {
+  const transport = grpcTo(endpoint);
+  const control = createClient(Control, transport);
+  const call = { headers: endpoint.headers, signal };
+  const told = (err: unknown): never => {
+    throw failureOf(endpoint, err);
+  };
+  return {
+    async list(filters) {
+      const records: BuildHistoryRecord[] = [];
+      try {
+        const request = { EarlyExit: true, Filter: [...filters] };
+        for await (const { record } of control.listenBuildHistory(request, call))
+          if (record !== undefined) records.push(record);
+      } catch (err) {
+        told(err);
+      }
+      return records;
+    },
+    async *progress(ref) {
+      try {
+        yield* control.status({ Ref: ref }, call);
+      } catch (err) {
+        told(err);
+      }
+    },
+    async remove(ref) {
+      await control.updateBuildHistory({ Ref: ref, Delete: true }, call).catch(told);
+    },
+    close: async () => {},
+  };
+}
+
+/** Everybody's builds: the root is the caller's. */
+const reach = { owner: '', all: true };
+
+async function historyHere(root: string): Promise<BuildHistory> {
+  const [{ History }, { recordFilter }] = await Promise.all([
+    import('../../api/buildkit/history/history.ts'),
+    import('../../api/buildkit/history/filter.ts'),
+  ]);
+  const history = new History(`${root}/history.db`);
+  return {
+    async list(filters) {
+      const fits = recordFilter(filters);
+      const records: BuildHistoryRecord[] = [];
+      for await (const record of history.list(reach)) if (fits(record)) records.push(record);
+      return records;
+    },
+    async *progress(ref) {
+      const messages = await history.statusOf(reach, ref);
+      if (messages === undefined) throw fail('not-found', 'client', `no such build ${ref}`);
+      yield* messages;
+    },
+    async remove(ref) {
+      if (!history.delete(reach, ref)) throw fail('not-found', 'client', `no such build ${ref}`);
+    },
+    close: () => history.close(),
+  };
+}
