@@ -9,6 +9,8 @@ export interface Bench {
   readonly runs: number;
   /** Whether the large sizes are wanted, which take an hour. */
   readonly heavy: boolean;
+  /** Whether the small sizes alone are wanted, once each, so that all parts together take less than half an hour. */
+  readonly quick: boolean;
   /** Only scenarios with this in their name. */
   readonly only: string | undefined;
   /** Has something done in the end, however the part ends; what was asked for last comes first. */

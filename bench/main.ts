@@ -1,5 +1,5 @@
 /**
- * `npm run bench [-- PART] [RUNS] [SCENARIO] [--heavy]`: measures this clone beside others on the same machine, interleaved.
+ * `npm run bench [-- PART] [RUNS] [SCENARIO] [--heavy | --quick]`: measures this clone beside others on the same machine, interleaved.
  * Each part prints Markdown tables and writes them to bench/out/PART.md. The part `all` runs every other one and makes
  * docs/performance.md.
  */
@@ -30,6 +30,8 @@ const parts: Record<string, PartEntry> = {
   buildkit: { runs: 3, load: async () => (await import('./parts/buildkit.ts')).buildkit },
   /** Images of real files: archives, pushes, folders, pulls, docker load. */
   images: { runs: 3, load: async () => (await import('./parts/images.ts')).images },
+  /** Caches that travel: to a registry, a folder, a bucket, and back. */
+  cache: { runs: 1, load: async () => (await import('./parts/cache.ts')).cache },
   /** Projects like those that people build. */
   projects: { runs: 1, load: async () => (await import('./parts/projects.ts')).projects },
   /** What it costs as things grow in number. */
@@ -39,37 +41,56 @@ const parts: Record<string, PartEntry> = {
 };
 
 /** The order of the page that is made of all. */
-const order = ['cli', 'docker', 'buildkit', 'sync', 'projects', 'images', 'load', 'long', 'stream', 'growth'];
+const order = [
+  'cli',
+  'docker',
+  'buildkit',
+  'sync',
+  'projects',
+  'images',
+  'cache',
+  'load',
+  'long',
+  'stream',
+  'growth',
+];
 
-const args = process.argv.slice(2).filter((arg) => arg !== '--heavy');
+const args = process.argv.slice(2).filter((arg) => arg !== '--heavy' && arg !== '--quick');
 const heavy = process.argv.includes('--heavy');
+const quick = process.argv.includes('--quick');
 const all = args[0] === 'all';
 if (all) args.shift();
 const name = args[0] !== undefined && Object.hasOwn(parts, args[0]) ? (args.shift() as string) : 'cli';
 const part = parts[name] as PartEntry;
 const given = args[0] !== undefined && /^[1-9]\d*$/.test(args[0]) ? Number(args.shift()) : undefined;
-const runs = given ?? part.runs;
+const runs = given ?? (quick ? 1 : part.runs);
 if (args.length > 1) {
   console.error(
-    `usage: npm run bench [-- PART] [RUNS] [SCENARIO] [--heavy]; parts: all, ${Object.keys(parts).join(', ')}`,
+    `usage: npm run bench [-- PART] [RUNS] [SCENARIO] [--heavy | --quick]; parts: all, ${Object.keys(parts).join(', ')}`,
   );
   process.exit(2);
 }
 if (all) {
   // Each in a process of its own, so that none begins with what another has left.
   for (const each of order) {
-    const rest = [...(given === undefined ? [] : [String(given)]), ...(heavy ? ['--heavy'] : [])];
+    const rest = given === undefined ? [] : [String(given)];
+    if (heavy) rest.push('--heavy');
+    if (quick) rest.push('--quick');
+    const started = performance.now();
     const { status } = spawnSync(process.execPath, [import.meta.filename, each, ...rest], {
       stdio: 'inherit',
     });
-    if (status !== 0) console.error(`the part ${each} failed: its last report is kept`);
+    const took = `${Math.round((performance.now() - started) / 1000)} s`;
+    console.error(
+      status === 0 ? `${each}: done in ${took}` : `${each}: failed after ${took}; its last report is kept`,
+    );
     writePerformance(order);
   }
   process.exit();
 }
 const folder = fresh(join(process.env.DRYDOCK_BENCH_DIR ?? '/var/tmp/drydock-bench', name));
 const undo: (() => void | Promise<void>)[] = [];
-const bench: Bench = { folder, runs, heavy, only: args[0], atEnd: (each) => void undo.push(each) };
+const bench: Bench = { folder, runs, heavy, quick, only: args[0], atEnd: (each) => void undo.push(each) };
 const where = machine();
 try {
   const tables = await (await part.load())(bench);

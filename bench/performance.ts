@@ -30,6 +30,7 @@ by \`npm run bench -- all\`; the page is made anew by it and not edited by hand.
 \`\`\`sh
 npm run bench -- all            # every part, then this page
 npm run bench -- images 3       # one part, three runs
+npm run bench -- all --quick    # the small sizes alone, once
 npm run bench -- growth --heavy # the large sizes too, which take hours
 \`\`\`
 

@@ -1,4 +1,4 @@
-// Bundles src into dist: the library and the command, each with the entry of its worker threads.
+// Bundles src into dist: the library and the command, each with the entry of its worker threads, and the web page (ui).
 //
 // A program loads most of its code late, and goes on with the bundle that it began with. So each bundle is a folder of
 // its own (dist/bundle-HASH), and dist/drydock.cjs and dist/index.js lead to the newest one. The bundles before it are
@@ -16,15 +16,17 @@ import {
   utimesSync,
   writeFileSync,
 } from 'node:fs';
-import { basename, dirname, join } from 'node:path';
+import { basename, dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build, transform } from 'esbuild';
+import { bundlePage } from './page.mjs';
 import { straightImports } from './straight.mjs';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const dist = join(root, 'dist');
 const outdir = join(dist, `.${process.pid}`);
 const kept = process.argv.includes('--only') ? 0 : 3;
+const began = new Date();
 
 /**
  * Rooms of which a build loads nearly every file. esbuild makes a chunk of each set of files that the same entries need:
@@ -32,7 +34,7 @@ const kept = process.argv.includes('--only') ? 0 : 3;
  * room that were not needed.
  */
 const whole = [
-  ...['distribution', 'errors', 'flow', 'fs', 'linux', 'llb', 'oci', 'patterns', 'progress'],
+  ...['distribution', 'errors', 'flow', 'fs', 'linux', 'llb', 'oci', 'progress'],
   ...['store', 'words', 'workers'],
 ];
 
@@ -69,7 +71,7 @@ async function bundleCommand() {
   const { outputFiles } = await build({
     ...common,
     ...small,
-    entryPoints: { cli: 'src/cli/bin.ts', worker: 'src/worker.ts' },
+    entryPoints: { cli: 'src/cli/bin.ts', tasks: 'src/worker.ts' },
     outExtension: { '.js': '.cjs' },
     sourcemap: 'inline',
     write: false,
@@ -82,19 +84,25 @@ async function bundleCommand() {
       writeFileSync(`${path}.map`, map);
     }),
   );
+  writeFileSync(join(outdir, 'worker.cjs'), await wholeOf('src/cli/start-thread.ts', 'worker.cjs'));
 }
 
 /** The text that starts the command of a bundle. It lies beside the bundles and is read again at each start. */
-async function startOf(bundle) {
+function startOf(bundle) {
+  return wholeOf('src/cli/start.ts', 'drydock.cjs', { BUNDLE: JSON.stringify(bundle) });
+}
+
+/** A file with all that it needs of ours, in one. */
+async function wholeOf(file, name, define = {}) {
   const { outputFiles } = await build({
     ...common,
     ...small,
     splitting: false,
-    entryPoints: { drydock: 'src/cli/start.ts' },
-    define: { BUNDLE: JSON.stringify(bundle) },
+    entryPoints: { [name]: file },
+    define,
     write: false,
   });
-  return (await commonJs('drydock.cjs', outputFiles[0].text)).code;
+  return (await commonJs(name, outputFiles[0].text)).code;
 }
 
 function commonJs(path, text) {
@@ -128,22 +136,32 @@ function put(name, text) {
   renameSync(beside, join(dist, name));
 }
 
+/** All files below a folder, by their paths in it. */
+function filesIn(folder) {
+  const entries = readdirSync(folder, { withFileTypes: true, recursive: true });
+  return entries
+    .filter((each) => each.isFile())
+    .map(({ parentPath, name }) => relative(folder, join(parentPath, name)));
+}
+
 function hashOf(folder) {
   const hash = createHash('sha256');
-  for (const name of readdirSync(folder).sort())
+  for (const name of filesIn(folder).sort())
     hash.update(`${name}\0`).update(readFileSync(join(folder, name)));
   return hash.digest('hex').slice(0, 16);
 }
 
-await Promise.all([bundleLibrary(), bundleCommand()]);
+await Promise.all([bundleLibrary(), bundleCommand(), bundlePage(join(outdir, 'ui'))]);
 const name = `bundle-${hashOf(outdir)}`;
 const bundle = join(dist, name);
-giveToOwner([dist, outdir, ...readdirSync(outdir).map((file) => join(outdir, file))]);
+giveToOwner([dist, outdir, ...readdirSync(outdir, { recursive: true }).map((file) => join(outdir, file))]);
 if (existsSync(bundle)) rmSync(outdir, { recursive: true });
 else renameSync(outdir, bundle);
 utimesSync(bundle, new Date(), new Date());
 put('index.js', `export * from './${name}/index.js';\n`);
 put('drydock.cjs', await startOf(name));
+// A source that changed since this bundler began is newer than its bundle, whichever bundler ends last.
+utimesSync(join(dist, 'drydock.cjs'), began, began);
 
 const age = (file) => statSync(join(dist, file)).mtimeMs;
 const files = readdirSync(dist);

@@ -16,7 +16,8 @@ const root = resolve(srcArgument ?? join(top, 'src'));
 const { ground, storeys, open, forAll } = await import(
   resolve(roomsArgument ?? join(top, 'scripts/rooms.mjs'))
 );
-const users = srcArgument === undefined ? ['test', 'bench'].map((name) => join(top, name)) : userArguments;
+const users =
+  srcArgument === undefined ? ['test', 'bench', 'ui'].map((name) => join(top, name)) : userArguments;
 const allowed = { ...ground, ...storeys };
 const problems = [];
 
@@ -34,7 +35,7 @@ function* sources(dir) {
   for (const entry of readdirSync(dir, { withFileTypes: true })) {
     const path = join(dir, entry.name);
     if (entry.isDirectory()) yield* sources(path);
-    else if (/\.ts$/.test(entry.name) && !/\.d\.ts$/.test(entry.name)) yield path;
+    else if (/\.tsx?$/.test(entry.name) && !/\.d\.ts$/.test(entry.name)) yield path;
   }
 }
 

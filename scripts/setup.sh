@@ -15,11 +15,16 @@ case "${1:-}" in
     need_commands runc:runc git:git busybox:busybox-static xz:xz-utils bzip2:bzip2 $network
     ;;
   test)
-    need_commands runc:runc git:git busybox:busybox-static ip:iproute2 iptables:iptables xz:xz-utils bzip2:bzip2 zstd:zstd \
+    need_commands chromium:chromium runc:runc git:git busybox:busybox-static ip:iproute2 iptables:iptables xz:xz-utils bzip2:bzip2 zstd:zstd \
       newuidmap:uidmap docker-registry:docker-registry htpasswd:apache2-utils skopeo:skopeo getfacl:acl setfattr:attr \
       setcap:libcap2-bin nft:nftables pasta:passt slirp4netns:slirp4netns /usr/lib/cni/bridge:containernetworking-plugins containerd:containerd ctr:containerd ssh-agent:openssh-client gpg:gpg gpg-agent:gpg-agent unshare:util-linux setpriv:util-linux curl:curl /usr/bin/docker:docker.io systemd-analyze:systemd perl:perl-base mkfs.ext4:e2fsprogs mount:mount \
-      rpmbuild:rpm rpm:rpm db5.3_load:db5.3-util zip:zip objcopy:binutils qemu-aarch64-static:qemu-user-static
-    foreign_busybox
+      rpmbuild:rpm rpm:rpm db5.3_load:db5.3-util zip:zip unzip:unzip objcopy:binutils qemu-aarch64-static:qemu-user-static
+    foreign_busybox arm64
+    foreign_busybox i386
+    azurite
+    cosigns
+    docker_buildx
+    kube_tools
     ;;
   bench)
     need_commands dockerd:docker.io docker:docker.io containerd:containerd buildah:buildah runc:runc \

@@ -17,6 +17,8 @@ export interface Daemon {
   readonly pid: number;
   /** All processes whose trees do its work. */
   readonly servers: readonly number[];
+  /** Ends it before the bench does. */
+  stop(): Promise<void>;
 }
 
 export type StoreKind = 'local' | 'containerd';
@@ -47,6 +49,7 @@ export async function startDrydock(
     version: execFileSync(command, ['--version'], { encoding: 'utf8' }).trim(),
     socket,
     pid: server.pid,
+    stop: () => server.stop(),
     servers: containerd === undefined ? [server.pid] : [server.pid, containerd.pid],
   };
 }
@@ -79,6 +82,7 @@ export async function startDockerd(bench: Bench, store: StoreKind = 'local'): Pr
     version: versionOf(command),
     socket,
     pid: server.pid,
+    stop: () => server.stop(),
     servers: [server.pid],
   };
 }
@@ -106,6 +110,7 @@ export async function startBuildkitd(bench: Bench, store: StoreKind, binary: str
     version,
     socket,
     pid: server.pid,
+    stop: () => server.stop(),
     servers: containerd === undefined ? [server.pid] : [server.pid, containerd.pid],
   };
 }

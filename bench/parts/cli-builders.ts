@@ -1,10 +1,10 @@
 /** The three builders under one face, each on its own fresh state in the bench's folder. */
 import { execFileSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import { type Bench, drydockCommand, folderOf } from '../bench.ts';
+import { findBuildah } from '../kit/buildah.ts';
 import { startDockerd } from '../kit/daemons.ts';
 import { measure, type Sample } from '../kit/measure.ts';
+import { Docker, dockerCli, dockerConfig, hasBuildKit } from './docker-client.ts';
 
 export interface Builder {
   readonly name: string;
@@ -53,91 +53,51 @@ export function drydock(bench: Bench, base: string, name = 'drydock', bin = dryd
 /** Names that scenarios give their images; removed between cold runs. */
 export const tags: string[] = [];
 
-/** dockerd with its BuildKit, and the docker client. */
+/** dockerd and the docker client, with BuildKit where the client can. */
 export async function dockerd(bench: Bench, base: string): Promise<Builder> {
-  const { socket, version, servers } = await startDockerd(bench);
-  const env = {
-    DOCKER_HOST: `unix://${socket}`,
-    DOCKER_BUILDKIT: '1',
-    DOCKER_CONFIG: folderOf(bench, 'docker-config'),
-  };
-  const client = ['/usr/bin/docker', '/usr/local/bin/docker'].find(existsSync) ?? 'docker';
-  const run = (...args: string[]) =>
-    execFileSync(client, args, { ...quiet, env: { ...process.env, ...env }, timeout: 120_000 });
-  run('pull', base);
+  const daemon = await startDockerd(bench);
+  const docker = new Docker(daemon, hasBuildKit() ? '1' : '0', dockerConfig(bench));
+  docker.run('pull', base);
   return {
     name: 'dockerd',
-    version,
-    build: (context, tag) => measure([client, 'build', '-t', tag, context], { servers, env }),
-    archive: (context, tag, file, gzip) =>
-      gzip
-        ? undefined
-        : measure(
-            [
-              'sh',
-              '-ec',
-              `"$1" build -t "$2" "$3" && "$1" save -o "$4" "$2"`,
-              'sh',
-              client,
-              tag,
-              context,
-              file,
-            ],
-            {
-              servers,
-              env,
-            },
-          ),
-    forget() {
-      for (const tag of tags) {
-        try {
-          run('rmi', '-f', tag);
-        } catch {
-          // Not built yet.
-        }
-      }
-      run('builder', 'prune', '-af');
+    version: daemon.version,
+    build: (context, tag) => docker.build(context, tag),
+    archive: (context, tag, file, gzip) => {
+      if (gzip) return undefined;
+      const script = '"$1" build --network=host -t "$2" "$3" && "$1" save -o "$4" "$2"';
+      return docker.timed(['sh', '-ec', script, 'sh', dockerCli, tag, context, file]);
     },
+    forget: () => docker.forget(...tags),
   };
 }
 
-/** buildah with layers cached, on runc (crun refuses hybrid cgroups). */
-export function buildah(bench: Bench, base: string): Builder {
-  const state = folderOf(bench, 'buildah');
-  const global = [
-    '--root',
-    join(state, 'root'),
-    '--runroot',
-    join(state, 'run'),
-    '--storage-driver',
-    'overlay',
-  ];
-  const command = (name: string, ...args: string[]) => ['buildah', ...global, name, ...args];
-  const run = (name: string, ...args: string[]) => {
-    const [file = '', ...rest] = command(name, ...args);
-    execFileSync(file, rest, quiet);
-  };
-  run('pull', '--tls-verify=false', base);
-  const bud = ['--layers', '--runtime', 'runc', '--tls-verify=false', '--pull-never'];
-  return {
-    name: 'buildah',
-    version: execFileSync('buildah', ['--version'], { encoding: 'utf8' }).trim(),
-    build: (context, tag) => measure(command('bud', ...bud, '-t', tag, context), { servers: [] }),
-    archive: (context, tag, file, gzip) => {
-      const build = command('bud', ...bud, '-t', tag, context);
-      const push = command('push', ...(gzip ? [] : ['--disable-compression']), tag, `oci-archive:${file}`);
-      const quote = (words: string[]) => words.map((word) => `'${word}'`).join(' ');
-      return measure(['sh', '-ec', `${quote(build)} && ${quote(push)}`], { servers: [] });
-    },
-    forget() {
-      for (const tag of tags) {
-        try {
-          run('rmi', '-f', tag);
-        } catch {
-          // Not built yet.
+/** buildah, when it is there. */
+export function buildah(bench: Bench, base: string): Builder[] {
+  const found = findBuildah(bench);
+  if (found === undefined) return [];
+  found.run('pull', '--tls-verify=false', base);
+  return [
+    {
+      name: 'buildah',
+      version: found.version,
+      build: (context, tag) => measure(found.build(context, tag), { servers: [] }),
+      archive: (context, tag, file, gzip) => {
+        const build = found.build(context, tag);
+        const compression = gzip ? [] : ['--disable-compression'];
+        const push = found.line('push', ...compression, tag, `oci-archive:${file}`);
+        const quote = (words: string[]) => words.map((word) => `'${word}'`).join(' ');
+        return measure(['sh', '-ec', `${quote(build)} && ${quote(push)}`], { servers: [] });
+      },
+      forget() {
+        for (const tag of tags) {
+          try {
+            found.run('rmi', '-f', tag);
+          } catch {
+            // Not built yet.
+          }
         }
-      }
-      run('rmi', '--prune', '-f');
+        found.run('rmi', '--prune', '-f');
+      },
     },
-  };
+  ];
 }

@@ -11,7 +11,7 @@ export async function cli(bench: Bench): Promise<string> {
   const base = await serveBase(bench);
   const others =
     commandBefore === undefined
-      ? [await dockerd(bench, base), buildah(bench, base)]
+      ? [await dockerd(bench, base), ...buildah(bench, base)]
       : [drydock(bench, base, 'before', commandBefore)];
   const builders = [drydock(bench, base), ...others];
   const archive = join(bench.folder, 'image.tar');

@@ -5,7 +5,7 @@ import { serveBase } from '../kit/base.ts';
 import { compare, comparison, type Scenario } from '../kit/compare.ts';
 import { changeOneFile, manyFiles } from '../kit/contexts.ts';
 import { startDockerds, startDrydock } from '../kit/daemons.ts';
-import { Docker, dockerCli, dockerConfig } from './docker-client.ts';
+import { Docker, dockerCli, dockerConfig, hasBuildKit } from './docker-client.ts';
 
 function scenariosOf(context: string): Scenario<Docker>[] {
   return [
@@ -35,6 +35,12 @@ export async function docker(bench: Bench): Promise<string> {
   const context = manyFiles(bench.folder, base, 3);
   const tables: string[] = [];
   for (const buildkit of ['1', '0'] as const) {
+    if (buildkit === '1' && !hasBuildKit()) {
+      tables.push(
+        'DOCKER_BUILDKIT=1: docker’s CLI has no buildx here. Name one with BUILDX=/path/to/docker-buildx.',
+      );
+      continue;
+    }
     const contenders = daemons.map((daemon) => new Docker(daemon, buildkit, config));
     for (const contender of contenders) contender.run('pull', base);
     const results = await compare(bench, contenders, scenariosOf(context));

@@ -35,7 +35,7 @@ export async function growth(bench: Bench): Promise<string> {
   const tables: string[] = [];
   for (const axis of axesOf(bench, base)) {
     if (bench.only !== undefined && !axis.name.includes(bench.only)) continue;
-    const sizes = bench.heavy ? [...axis.sizes, ...axis.heavy] : axis.sizes;
+    const sizes = sizesOf(axis, bench);
     const costs: Map<string, Cost>[] = [];
     for (const n of sizes) {
       const runs: Map<string, Cost>[] = [];
@@ -52,6 +52,12 @@ export async function growth(bench: Bench): Promise<string> {
     `The exponent is that of the last two sizes: (n → k n) costs k^exponent as much; medians of ${bench.runs}.`,
     ...tables,
   ].join('\n\n');
+}
+
+/** The sizes that are wanted: with `quick`, the largest is left out where there are enough without it. */
+function sizesOf({ sizes, heavy }: Axis, bench: Bench): number[] {
+  if (bench.heavy) return [...sizes, ...heavy];
+  return bench.quick ? sizes.slice(0, -1) : sizes;
 }
 
 function medians(runs: readonly Map<string, Cost>[]): Map<string, Cost> {

@@ -9,7 +9,6 @@ import { cpuOf, openFilesOf, residentNow } from '../kit/process.ts';
 import { megabytes, table } from '../kit/table.ts';
 import { textTar } from '../kit/tar.ts';
 
-const builds = 1000;
 const marks = [1, 100, 250, 500, 1000];
 
 /** How many files and folders are below a folder; 0 when it is not there. */
@@ -29,7 +28,7 @@ function context(base: string, n: number): Buffer {
   return textTar({ Dockerfile: `FROM ${base}\n${run}COPY file /file\n`, file: `build ${n}\n` });
 }
 
-async function row(daemon: Daemon, root: string, base: string): Promise<string[][]> {
+async function row(daemon: Daemon, root: string, base: string, builds: number): Promise<string[][]> {
   const { socket, pid, servers } = daemon;
   const rows: string[][] = [];
   let cpu = cpuOf(servers);
@@ -60,6 +59,7 @@ async function row(daemon: Daemon, root: string, base: string): Promise<string[]
 
 export async function long(bench: Bench): Promise<string> {
   const base = await serveBase(bench);
+  const builds = bench.quick ? 250 : 1000;
   const rows: string[][] = [];
   for (const store of ['local', 'containerd'] satisfies StoreKind[]) {
     if (bench.only !== undefined && !store.includes(bench.only)) continue;
@@ -67,7 +67,7 @@ export async function long(bench: Bench): Promise<string> {
     await ask(daemon.socket, 'POST', `/images/create?fromImage=${encodeURIComponent(base)}`);
     const data = join(bench.folder, `drydock-daemon-${store}`, 'data');
     const root = store === 'local' ? data : join(data, 'containerd/moby');
-    rows.push(...(await row(daemon, root, base)));
+    rows.push(...(await row(daemon, root, base, builds)));
   }
   const head = ['daemon', 'builds', 'memory', 'open files', 'files of running work', 'files in its root'];
   return [

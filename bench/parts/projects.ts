@@ -4,14 +4,14 @@
  * buildkitd, dockerd, buildah and ours.
  */
 import { execFileSync } from 'node:child_process';
-import { join } from 'node:path';
 import { type Bench, commandBefore, drydockCommand, folderOf } from '../bench.ts';
+import { type Buildah, findBuildah } from '../kit/buildah.ts';
 import { compare, comparison, type Scenario } from '../kit/compare.ts';
-import { type Daemon, startBuildkitd, startDockerds, startDrydock } from '../kit/daemons.ts';
+import { type Daemon, startBuildkitd, startDockerd, startDockerds, startDrydock } from '../kit/daemons.ts';
 import { debianBase } from '../kit/debian.ts';
 import { findProgram } from '../kit/find-program.ts';
 import { measure, type Sample } from '../kit/measure.ts';
-import { peer, versionOf } from '../kit/peers.ts';
+import { versionOf } from '../kit/peers.ts';
 import { manyStages, monorepo, nodeApplication, type Project, smallC } from '../kit/projects.ts';
 import { Buildctl, dockerfile } from './buildctl.ts';
 import { Docker, dockerConfig } from './docker-client.ts';
@@ -85,16 +85,17 @@ async function waysOf(bench: Bench): Promise<{ peers: Way[]; ours: Way[] }> {
   const ours: Way[] = [
     command(bench, 'drydock', drydockCommand),
     ...byBuildctl(await startDrydock(bench, 'local', 'buildkitd'), 'drydock, buildctl'),
-    byDocker(await startDrydock(bench, 'local'), 'drydock, docker'),
   ];
+  if (!bench.quick) ours.push(byDocker(await startDrydock(bench, 'local'), 'drydock, docker'));
   if (commandBefore !== undefined) return { ours, peers: [command(bench, 'before', commandBefore)] };
   const peers: Way[] = [];
   if (buildkitd !== undefined && buildctl !== undefined) {
     peers.push(...byBuildctl(await startBuildkitd(bench, 'local', buildkitd), 'buildkitd'));
   }
-  for (const daemon of await startDockerds(bench)) peers.push(byDocker(daemon, daemon.name));
-  const buildah = peer(bench, 'BUILDAH', 'buildah');
-  if (buildah !== undefined) peers.push(buildahWay(bench, buildah));
+  const dockerds = bench.quick ? [await startDockerd(bench)] : await startDockerds(bench);
+  for (const daemon of dockerds) peers.push(byDocker(daemon, daemon.name));
+  const buildah = findBuildah(bench);
+  if (buildah !== undefined) peers.push(buildahWay(buildah));
   return { ours, peers };
 }
 
@@ -114,33 +115,11 @@ function command(bench: Bench, name: string, bin: string): Way {
   };
 }
 
-function buildahWay(bench: Bench, buildah: readonly string[]): Way {
-  const state = folderOf(bench, 'buildah');
-  const global = [
-    '--root',
-    join(state, 'root'),
-    '--runroot',
-    join(state, 'run'),
-    '--storage-driver',
-    'overlay',
-  ];
-  const line = (name: string, ...args: string[]) => [...buildah, ...global, name, ...args];
-  const flags = [
-    '--layers',
-    '--runtime',
-    'runc',
-    '--tls-verify=false',
-    '--network=host',
-    '--ulimit',
-    'nofile=1024:1024',
-  ];
+function buildahWay(buildah: Buildah): Way {
   return {
     name: 'buildah',
-    version: versionOf(buildah),
-    build: (context) => measure(line('bud', ...flags, '-t', tag, context), { servers: [] }),
-    forget() {
-      const [file = '', ...args] = line('rmi', '--all', '--force');
-      execFileSync(file, args, { stdio: ['ignore', 'ignore', 'pipe'] });
-    },
+    version: buildah.version,
+    build: (context) => measure(buildah.build(context, tag), { servers: [] }),
+    forget: () => buildah.run('rmi', '--all', '--force'),
   };
 }

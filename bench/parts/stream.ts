@@ -6,16 +6,20 @@ import { cpuOf, peakOf, resetPeak, residentNow } from '../kit/process.ts';
 import { megabytes, seconds, table } from '../kit/table.ts';
 import { noiseTar } from '../kit/tar.ts';
 
-const shape = { count: 200, size: 10 << 20 };
-const total = shape.count * shape.size;
+const shapeOf = ({ quick }: Bench) => ({ count: quick ? 50 : 200, size: 10 << 20 });
 
 const scenarios: { name: string; dockerfile: string }[] = [
   { name: 'one small file is copied', dockerfile: 'FROM scratch\nCOPY small /small\n' },
   { name: 'all of it is copied', dockerfile: 'FROM scratch\nCOPY data /data\n' },
 ];
 
-async function once(daemon: Daemon, dockerfile: string): Promise<string[]> {
+async function once(
+  daemon: Daemon,
+  dockerfile: string,
+  shape: ReturnType<typeof shapeOf>,
+): Promise<string[]> {
   const { pid, servers, socket } = daemon;
+  const total = shape.count * shape.size;
   const before = residentNow(pid);
   const cpuBefore = cpuOf(servers);
   const quarters: number[] = [];
@@ -46,6 +50,7 @@ async function once(daemon: Daemon, dockerfile: string): Promise<string[]> {
 }
 
 export async function stream(bench: Bench): Promise<string> {
+  const shape = shapeOf(bench);
   const start: [string, () => Promise<Daemon>][] = [
     ['dockerd', () => startDockerd(bench)],
     ['drydock local', () => startDrydock(bench, 'local')],
@@ -57,7 +62,7 @@ export async function stream(bench: Bench): Promise<string> {
     const daemon = await begin();
     for (const { name: what, dockerfile } of scenarios) {
       for (let run = 0; run < bench.runs; run++) {
-        rows.push([what, daemon.name, ...(await once(daemon, dockerfile))]);
+        rows.push([what, daemon.name, ...(await once(daemon, dockerfile, shape))]);
         progress(`${what}: ${daemon.name} ${rows.at(-1)?.[2]}`);
         await ask(daemon.socket, 'DELETE', '/images/localhost/stream?force=1');
         await ask(daemon.socket, 'POST', '/build/prune?all=1');
@@ -66,7 +71,7 @@ export async function stream(bench: Bench): Promise<string> {
   }
   const head = ['of the context', 'daemon', 'all done in', 'speed', 'CPU', 'memory before'];
   return [
-    `A tar of ${megabytes(total)} without repetitions, made on the fly, posted to /build (version 1).`,
+    `A tar of ${megabytes(shape.count * shape.size)} without repetitions, made on the fly, posted to /build (version 1).`,
     "Memory is the daemon's own process: before, at each quarter of the stream, and its peak.",
     table([...head, 'at each quarter, MB', 'peak'], rows),
   ].join('\n\n');

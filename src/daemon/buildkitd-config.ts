@@ -28,6 +28,8 @@ export interface BuildkitdConfig {
   frontends?: Record<string, { enabled?: boolean; allowedRepositories?: string[] }>;
   entitlements?: string[];
   addresses?: string[];
+  /** `HOST:PORT` where health and metrics are shown. */
+  metricsAddress?: string;
   /** The group that owns the socket. */
   group?: string;
   tls?: { cert?: string; key?: string; ca?: string };
@@ -38,6 +40,8 @@ export interface BuildkitdConfig {
   /** A domain → its mirrors, in the order in which they are asked. */
   registryMirrors?: Record<string, string[]>;
   registryCertificates?: Record<string, HostCertificates>;
+  /** The cache that the daemon shares with others, as `--shared-cache` names it. */
+  sharedCachePlace?: string;
 }
 
 export interface ReadConfig {
@@ -57,7 +61,7 @@ const known: Keys = {
   dns: { nameservers: 'used', options: 'used', searchDomains: 'used' },
   grpc: {
     address: 'used',
-    debugAddress: 'idle',
+    debugAddress: 'used',
     securityDescriptor: 'idle',
     uid: { unless: [0], why: 'the socket is the one of the user that runs the daemon' },
     gid: 'used',
@@ -94,6 +98,8 @@ const known: Keys = {
   },
   frontend: { '*': { enabled: 'used', allowedRepositories: 'used' } },
   system: { platformsCacheMaxAge: 'idle', maxRegistryConcurrency: 'idle' },
+  // Drydock's own.
+  'shared-cache': { place: 'used' },
   ghacache: { sign: 'idle', verify: 'idle' },
 };
 
@@ -114,10 +120,12 @@ export function readBuildkitdToml(text: string, file: string): ReadConfig {
     debug: at.bool('debug'),
     proxyNetwork: at.bool('proxyNetwork'),
     provenanceEnvDir: at.text('provenanceEnvDir'),
+    sharedCachePlace: at.text('shared-cache', 'place'),
     logFormat: at.text('log', 'format') === 'json' ? 'json' : undefined,
     logLevel: logLevelOf(at.text('log', 'level')),
     entitlements: at.list('insecure-entitlements'),
     addresses: at.list('grpc', 'address'),
+    metricsAddress: at.text('grpc', 'debugAddress'),
     group: at.number('grpc', 'gid')?.toString(),
     tls: at.has('grpc', 'tls')
       ? {
@@ -178,7 +186,7 @@ function certificatesAt(at: TomlReader, host: string): HostCertificates | undefi
 }
 
 /** Our level for a level of buildkitd; undefined for an unknown one. */
-function logLevelOf(level: string | undefined): BuildkitdConfig['logLevel'] {
+export function logLevelOf(level: string | undefined): BuildkitdConfig['logLevel'] {
   const levels = { error: 'error', warn: 'warn', info: 'info', debug: 'debug', trace: 'debug' } as const;
   return level !== undefined && Object.hasOwn(levels, level)
     ? levels[level as keyof typeof levels]

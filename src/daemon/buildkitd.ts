@@ -64,6 +64,7 @@ export function buildkitdSetup(
       tls: tlsOf(flags.tls ?? file.tls),
       // buildkitd serves plain TCP to whoever asks for it; the listener takes it on loopback alone.
       insecureTcp: true,
+      metricsAddress: flags.metricsAddress ?? file.metricsAddress,
       imageStore: useContainerd ? 'containerd' : 'local',
       containerdAddress: useContainerd ? containerd.address : undefined,
       containerdNamespace: useContainerd ? (containerd.namespace ?? 'buildkit') : undefined,
@@ -71,7 +72,7 @@ export function buildkitdSetup(
       insecureRegistries: file.insecureRegistries,
       registryMirrors: file.registryMirrors,
       registryCertificates: file.registryCertificates,
-      logLevel: debug ? 'debug' : (file.logLevel ?? 'info'),
+      logLevel: debug ? 'debug' : (flags.logLevel ?? file.logLevel ?? 'info'),
       logFormat: flags.logFormat ?? file.logFormat,
       gc: worker.gc,
       maxParallelism: worker.maxParallelism,
@@ -82,6 +83,7 @@ export function buildkitdSetup(
       ...given({ apparmorProfile: worker.apparmorProfile, selinux: worker.selinux }),
       cdi: { ...file.cdi, ...given(flags.cdi) },
       noProcessSandbox: worker.noProcessSandbox,
+      sharedCachePlace: file.sharedCachePlace,
       provenanceEnvDir: file.provenanceEnvDir ?? join(configFolder('buildkit'), 'provenance.d'),
     },
     buildkit: {

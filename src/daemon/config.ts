@@ -1,19 +1,38 @@
 /** The configuration of a daemon, as values. `settings.ts` reads them from flags, the environment and a file. */
 import type { ApiHost, GrpcAcceptor, LogLevel } from '../api/index.ts';
 import type { TlsFiles } from '../auth/index.ts';
-import type { LimitOptions, RegistryOptions, StoreOptions, TellOptions } from '../engine/index.ts';
+import type {
+  BucketOptions,
+  LimitOptions,
+  RegistryOptions,
+  StoreOptions,
+  TellOptions,
+} from '../engine/index.ts';
 import type { LogFormat } from './log.ts';
 
 /** The configuration; the store's and the registries' options are part of it. */
-export interface DaemonConfig extends StoreOptions, RegistryOptions, LimitOptions, TellOptions {
+export interface DaemonConfig
+  extends StoreOptions,
+    RegistryOptions,
+    LimitOptions,
+    TellOptions,
+    BucketOptions {
   /** The addresses to listen on; empty: the socket under the root. */
   hosts: string[];
   /** The group of unix sockets, by name or number. */
   group?: string;
   tls?: TlsFiles;
   insecureTcp?: boolean;
+  /** `HOST:PORT` of a listener for health and metrics alone; undefined or empty: there is none. */
+  metricsAddress?: string;
+  /** The address of the Docker engine to which requests for containers, volumes and networks go. */
+  engine?: string;
+  /** The oldest version of docker's API that clients may ask for. */
+  minApiVersion?: string;
   policyFile?: string;
   auditFile?: string;
+  /** The cache that the daemon shares with others, as a setting names it. */
+  sharedCachePlace?: string;
   logLevel?: LogLevel;
   logFormat?: LogFormat;
   /** How long builds may go on after a stop was asked for, in ms. */

@@ -14,6 +14,7 @@ import {
   type DockerApi,
   type GrpcAcceptor,
   pathForLogs,
+  type UiApi,
 } from '../api/index.ts';
 import type { Listener } from '../auth/index.ts';
 import { http2Limits, limitSettings, refuseCall, takeConnection, UNIMPLEMENTED } from '../grpc/index.ts';
@@ -29,6 +30,7 @@ const maxStrangers = 256;
 interface ConnectionsOptions {
   host: ApiHost;
   docker: DockerApi;
+  ui: UiApi;
   grpc?: GrpcAcceptor;
   metrics: Metrics;
 }
@@ -171,14 +173,14 @@ export class Connections {
   }
 
   #answer(request: IncomingMessage, response: ServerResponse): void {
-    const { docker, host, metrics } = this.#options;
+    const { docker, ui, host, metrics } = this.#options;
     const startedAt = performance.now();
     const { method = '', url = '' } = request;
     const id = this.#note(request);
     const path = pathForLogs(url);
     response.setHeader('X-Request-Id', id);
     if (this.#closing) response.shouldKeepAlive = false;
-    if (path !== '/events') this.#active.add(request);
+    if (path !== '/events' && !ui.isStream(url)) this.#active.add(request);
     const { socket } = request;
     this.#current.set(socket, { request, response });
     response.once('close', () => {
@@ -192,7 +194,8 @@ export class Connections {
       });
       host.log('debug', 'request', { request: id, method, path, status, ms: Math.round(seconds * 1000) });
     });
-    docker.handle(request, response);
+    if (ui.takes(url)) ui.handle(request, response);
+    else docker.handle(request, response);
   }
 
   /** The ID of a request in the logs. */

@@ -2,14 +2,31 @@
 import { mkdirSync, realpathSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type ApiHost, Builds, dockerApi, EventBus, type GrpcAcceptor, type Log } from '../api/index.ts';
+import {
+  type ApiHost,
+  Behind,
+  Builds,
+  dockerApi,
+  EventBus,
+  type GrpcAcceptor,
+  type Log,
+  type UiApi,
+  uiApi,
+} from '../api/index.ts';
 import { type Listener, openAuth } from '../auth/index.ts';
-import { containerdOf, type Engine, openEngine, stateFolder } from '../engine/index.ts';
-import { fail } from '../errors/index.ts';
-import { SessionManager } from '../session/index.ts';
+import {
+  containerdOf,
+  type Engine,
+  openEngine,
+  type SharedCacheOptions,
+  stateFolder,
+} from '../engine/index.ts';
+import { dockerConfigCredentials, SessionManager } from '../session/index.ts';
+import { parseSharedCache } from '../shared-cache/index.ts';
 import { withReserve } from '../store/index.ts';
 import { version } from '../version.ts';
 import { defaultSocket, parseAddress } from './address.ts';
+import { watchCertificates } from './certificate-watch.ts';
 import { type DaemonConfig, defaultShutdownTimeout } from './config.ts';
 import { Connections } from './connections.ts';
 import { daemonGauges } from './gauges.ts';
@@ -19,16 +36,19 @@ import { Metrics } from './metrics.ts';
 import { type ServiceManager, takeServiceManager } from './notify.ts';
 import { takePidLock } from './pid-lock.ts';
 import { Rest } from './rest.ts';
+import { openWatchedListener, type WatchedListener } from './watched-listener.ts';
 
 /** A running daemon. `startDaemon` makes it; it serves until `stop`. */
 export interface Daemon {
   /** Its addresses, in the form of `--host`. */
   readonly addresses: readonly string[];
+  /** Where it shows its health and numbers, as `http://HOST:PORT`, if it does so by a listener of their own. */
+  readonly metricsUrl: string | undefined;
   readonly engine: Engine;
   /** Reads the policy and the certificates again, and opens the audit log anew (SIGHUP). Never throws. */
   reload(): void;
   /**
-   * Takes no more connections and builds, waits for those under way until the deadline, cancels the rest, and lets go
+   * Takes no more connections and builds, waits for those under way until the deadline, hands the rest back, and lets go
    * of everything. It may be called again; `now` skips the wait.
    */
   stop(now?: boolean): Promise<void>;
@@ -59,8 +79,19 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
     undo.push(() => lock.release());
     const auth = openAuth({ policyFile: config.policyFile, auditFile: config.auditFile, log });
     undo.push(() => auth.close());
-    const engine = await openEngine({ ...config, root, useReserve: true });
+    const sharedCache = sharedCacheOf(config, log);
+    const engine = await openEngine({
+      ...config,
+      // Its credentials are not its clients'.
+      cacheBuckets: config.cacheBuckets ?? [],
+      root,
+      useReserve: true,
+      lasts: true,
+      warn: (text) => log('warn', text),
+      sharedCache,
+    });
     undo.push(() => engine.close());
+    await engine.trust?.load();
     const daemon = new RunningDaemon(config, { log, engine, auth, manager });
     await daemon.open(addresses, () => undo);
     log('info', `Drydock ${version} is ready`, {
@@ -76,6 +107,20 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
     for (const each of undo.reverse()) await each();
     throw err;
   }
+}
+
+/** The cache of a fleet that the configuration names. Throws `invalid`. */
+function sharedCacheOf(
+  { sharedCachePlace: place, shutdownTimeout = defaultShutdownTimeout }: DaemonConfig,
+  log: Log,
+): SharedCacheOptions | undefined {
+  if (place === undefined) return undefined;
+  return {
+    spec: parseSharedCache(place, process.env),
+    credentials: dockerConfigCredentials(process.env),
+    say: (text) => log('warn', text),
+    wait: shutdownTimeout,
+  };
 }
 
 interface Parts {
@@ -102,6 +147,10 @@ class RunningDaemon implements Daemon {
   #connections!: Connections;
   #listeners!: Listeners;
   #grpc: GrpcAcceptor | undefined;
+  #ui: UiApi | undefined;
+  #behind: Behind | undefined;
+  #watched: WatchedListener | undefined;
+  #unwatch: (() => void) | undefined;
   #undo: Undo = [];
   #stopping: Promise<void> | undefined;
 
@@ -124,13 +173,21 @@ class RunningDaemon implements Daemon {
     return this.#listeners.addresses;
   }
 
+  get metricsUrl(): string | undefined {
+    return this.#watched?.url;
+  }
+
   async open(addresses: ReturnType<typeof parseAddress>[], undo: () => Undo): Promise<void> {
-    const { group, tls, insecureTcp } = this.#config;
+    const { group, tls, insecureTcp, metricsAddress } = this.#config;
     const host = this.#host();
     this.#grpc = await this.#config.grpc?.(host);
+    host.record = this.#grpc?.record;
+    host.buildsByResult = this.#grpc?.buildsByResult;
+    host.observed = this.#grpc?.observed;
     const docker = dockerApi(host);
+    this.#ui = uiApi(host);
     this.#connections = new Connections(
-      { host, docker, grpc: this.#grpc, metrics: this.#metrics },
+      { host, docker, ui: this.#ui, grpc: this.#grpc, metrics: this.#metrics },
       this.#listenerOf,
     );
     daemonGauges(this.#metrics, {
@@ -139,16 +196,30 @@ class RunningDaemon implements Daemon {
       sessions: this.#sessions,
       connections: this.#connections,
     });
+    if (metricsAddress) {
+      const { network } = this.engine;
+      this.#watched = await openWatchedListener(metricsAddress, host, (peer) => network.isStep(peer));
+      undo().push(() => this.#watched?.close());
+      this.#log('info', `health and metrics are at ${this.#watched.url}`);
+    }
     this.#listeners = await openListeners(
       { addresses, group, tls, insecureTcp, log: this.#log },
       (socket, listener) => this.#connections.accept(socket, listener),
     );
+    if (tls !== undefined) {
+      this.#unwatch = watchCertificates(tls, () => {
+        this.#log('info', 'a file of the certificate has changed');
+        this.#listeners.reload();
+      });
+    }
     this.#undo = undo();
     this.#rest.soon();
   }
 
   #host(): ApiHost {
     const auth = this.#auth;
+    const behind = this.#config.engine === undefined ? undefined : new Behind(this.#config.engine);
+    if (behind !== undefined) this.#behind = behind;
     const unknown: Listener = { kind: 'tcp', insecure: false };
     const listenerOf = (socket: object) => this.#listenerOf.get(socket) ?? unknown;
     const host: ApiHost = {
@@ -159,7 +230,9 @@ class RunningDaemon implements Daemon {
       log: this.#log,
       hostname: hostname(),
       containerd: this.engine.store.kind === 'containerd' ? containerdOf(this.#config) : undefined,
+      behind,
       debug: this.#config.logLevel === 'debug',
+      minApiVersion: this.#config.minApiVersion,
       insecureRegistries: this.#config.insecureRegistries ?? [],
       registryMirrors: this.#config.registryMirrors?.['docker.io'] ?? [],
       admit: async (request, ask) => {
@@ -200,21 +273,24 @@ class RunningDaemon implements Daemon {
     this.#manager.stopping();
     this.#rest.stop();
     this.#log('info', 'shutting down', { builds: this.#builds.size, timeout });
+    this.#unwatch?.();
     this.#listeners.close();
     const deadline = AbortSignal.any([this.#hurry.signal, AbortSignal.timeout(timeout)]);
     const drained = this.#builds.drain();
     const settled = this.#connections.settle(deadline);
     await Promise.race([drained, fired(deadline)]);
     if (this.#builds.size > 0) {
-      this.#log('warn', 'the deadline has passed: builds are cancelled', { builds: this.#builds.size });
-      this.#builds.abortAll(fail('unavailable', 'host', 'the daemon is shutting down'));
+      this.#log('warn', 'the deadline has passed: builds are handed back', { builds: this.#builds.size });
+      this.#builds.handBack();
       await Promise.race([drained, sleep(cleanUpTime)]);
     }
     await settled;
+    this.#ui?.close();
     // Streams that have no end of their own (a build's status, events) get a moment to say that theirs is over.
     await this.#grpc?.close(AbortSignal.timeout(500));
     this.#sessions.close();
     this.#connections.destroy();
+    this.#behind?.close();
     for (const each of this.#undo.reverse()) await each();
     this.#log('info', 'stopped');
   }

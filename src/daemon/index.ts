@@ -1,8 +1,16 @@
 /** The daemon: its listeners, settings and shutdown. */
 export { type Address, isLoopback, parseAddress } from './address.ts';
 export { buildkitdSetup, defaultAddress } from './buildkitd.ts';
-export { type BuildkitdConfig, type ReadConfig, readBuildkitdToml } from './buildkitd-config.ts';
+export { type BuildkitdConfig, logLevelOf, type ReadConfig, readBuildkitdToml } from './buildkitd-config.ts';
 export { policyWithin } from './buildkitd-worker.ts';
 export { type Daemon, startDaemon } from './daemon.ts';
+export type { DockerNames } from './docker-names.ts';
 export { createLog } from './log.ts';
-export { daemonConfig, type SettingValues, settings, settingsFromEnv, settingsFromFile } from './settings.ts';
+export {
+  daemonConfig,
+  type SettingValues,
+  secondsOf,
+  settings,
+  settingsFromEnv,
+  settingsFromFile,
+} from './settings.ts';

@@ -10,6 +10,7 @@ import { errnoCode, fail, nearest } from '../errors/index.ts';
 import { type NetworkSetting, networkOptions, readAuthorities } from '../network/index.ts';
 import { parseBool } from '../words/index.ts';
 import type { DaemonConfig } from './config.ts';
+import { type DockerNames, defaultRuntime, isDockerName, readDockerName } from './docker-names.ts';
 import { logFormats, logLevels } from './log.ts';
 
 interface Setting {
@@ -22,6 +23,11 @@ interface Setting {
 export const settings = {
   'apparmor-profile': { type: 'string', value: 'NAME', help: 'Loaded AppArmor profile that confines steps' },
   'audit-log': { type: 'path', value: 'FILE', help: 'Append a JSON line per decision; default: to the log' },
+  'cache-bucket': {
+    type: 'list',
+    value: 'BUCKET',
+    help: "Buckets of caches that builds may use with this daemon's own credentials: s3://NAME, or the URL of one",
+  },
   'cdi-auto-allow': {
     type: 'list',
     value: 'DEVICE',
@@ -35,6 +41,11 @@ export const settings = {
   },
   'containerd-address': { type: 'string', value: 'PATH', help: "containerd's socket" },
   'containerd-namespace': { type: 'string', value: 'NAME', help: 'Namespace of containerd (default moby)' },
+  engine: {
+    type: 'string',
+    value: 'ADDRESS',
+    help: 'Docker engine for what Drydock does not do (containers, volumes, networks): unix:///var/run/docker.sock',
+  },
   explain: { type: 'bool', help: 'Say of each step that runs why it was not cached (default true)' },
   group: { type: 'string', value: 'GROUP', help: 'Group of unix sockets (mode 0660)' },
   host: {
@@ -51,7 +62,27 @@ export const settings = {
   'insecure-tcp': { type: 'bool', help: 'Allow tcp:// without TLS on loopback, open to all of this machine' },
   'log-format': { type: 'string', value: 'FORMAT', help: 'text or json' },
   'log-level': { type: 'string', value: 'LEVEL', help: 'debug, info, warn or error' },
+  'max-concurrent-downloads': {
+    type: 'string',
+    value: 'N',
+    help: 'Most blobs that are fetched from registries at a time (default 4)',
+  },
+  'max-concurrent-uploads': {
+    type: 'string',
+    value: 'N',
+    help: 'Most blobs that each push sends at a time (default 4)',
+  },
+  'max-download-attempts': {
+    type: 'string',
+    value: 'N',
+    help: 'How often a request to a registry is tried in all (default 5)',
+  },
   'max-parallelism': { type: 'string', value: 'N', help: 'Most steps that run at a time, over all builds' },
+  'metrics-address': {
+    type: 'string',
+    value: 'HOST:PORT',
+    help: 'Show /metrics and /healthz there, to everybody who reaches it (default: only where requests are taken)',
+  },
   'no-process-sandbox': {
     type: 'bool',
     help: 'Leave steps among the processes of this machine, with its /proc (rootless only)',
@@ -97,10 +128,20 @@ export const settings = {
     value: 'FILE',
     help: 'Policy file; default: /etc/drydock/policy.json (rootless: ~/.config/drydock) if it is there',
   },
+  'image-policy': {
+    type: 'path',
+    value: 'FILE',
+    help: 'Whose signatures images must have that are pulled or built on (docs/signing.md)',
+  },
   'provenance-env-dir': {
     type: 'path',
     value: 'DIR',
     help: 'Folder of JSON files whose fields go into every provenance',
+  },
+  'registry-config-path': {
+    type: 'list',
+    value: 'DIR',
+    help: 'Folders with HOST/hosts.toml (default /etc/containerd/certs.d, /etc/docker/certs.d)',
   },
   'registry-mirror': {
     type: 'list',
@@ -114,6 +155,11 @@ export const settings = {
     help: "Seccomp profile of steps in docker's format, builtin (default) or unconfined",
   },
   selinux: { type: 'bool', help: 'Give each step SELinux labels of its own' },
+  'shared-cache': {
+    type: 'string',
+    value: 'PLACE',
+    help: 'Cache of a fleet: s3://BUCKET/PREFIX, azblob://ACCOUNT/CONTAINER, dir:/FOLDER or a repository, with ?read-only=true…',
+  },
   'shutdown-timeout': {
     type: 'string',
     value: 'SECONDS',
@@ -129,6 +175,16 @@ export const settings = {
     value: 'SIZE',
     help: 'Most memory of a step, as 2g; a build may ask for less',
   },
+  'step-log-max-size': {
+    type: 'string',
+    value: 'BYTES',
+    help: 'Most output of a step that is shown, as 10m; -1 (the default): all',
+  },
+  'step-log-max-speed': {
+    type: 'string',
+    value: 'BYTES',
+    help: 'Most output of a step that is shown in a second; -1 (the default): all',
+  },
   'step-oom-score': {
     type: 'string',
     value: 'N',
@@ -143,6 +199,11 @@ export const settings = {
     type: 'string',
     value: 'PROGRAM',
     help: 'OCI runtime of steps (default: crun where it works, else runc)',
+  },
+  'step-shm-size': {
+    type: 'string',
+    value: 'SIZE',
+    help: 'Size of /dev/shm of steps whose build does not set it (default 64m)',
   },
   'step-timeout': { type: 'string', value: 'TIME', help: 'Longest time that a step may run: 90s, 1h30m' },
   'step-ulimit': {
@@ -201,7 +262,7 @@ export function settingsFromEnv(env: NodeJS.ProcessEnv): SettingValues {
  * The settings in a JSON file; paths in it are relative to its folder. Throws `not-found`; throws `invalid` with line
  * and column, and with the nearest known name for an unknown one.
  */
-export function settingsFromFile(file: string): SettingValues {
+export function settingsFromFile(file: string): FileSettings {
   let text: string;
   try {
     text = readFileSync(file, 'utf8');
@@ -217,14 +278,28 @@ export function settingsFromFile(file: string): SettingValues {
   return parseSettings(text, file);
 }
 
+/** What a file says: settings, and what dockerd's names in it say besides. */
+interface FileSettings {
+  settings: SettingValues;
+  docker: DockerNames;
+}
+
 /** `settingsFromFile` on a text. Pure. */
-export function parseSettings(text: string, file: string): SettingValues {
+export function parseSettings(text: string, file: string): FileSettings {
   try {
     const top = parseJson(text);
     if (top.type !== 'object') throw new JsonFault('the configuration is a JSON object', top.at);
     const found: SettingValues = {};
+    const docker: DockerNames = { warnings: [] };
     for (const [key, { keyAt, value }] of top.members) {
       const name = names.find((known) => known === key);
+      if (name === undefined && isDockerName(key)) {
+        for (const [own, read] of Object.entries(readDockerName(key, value, docker))) {
+          const setting = own as SettingName;
+          found[setting] ??= settings[setting].type === 'path' ? resolve(dirname(file), String(read)) : read;
+        }
+        continue;
+      }
       if (name === undefined) {
         const like = nearest(key, names);
         throw new JsonFault(
@@ -234,7 +309,7 @@ export function parseSettings(text: string, file: string): SettingValues {
       }
       found[name] = readValue(name, value, file);
     }
-    return found;
+    return { settings: { ...defaultRuntime(docker), ...found }, docker };
   } catch (err) {
     if (!(err instanceof JsonFault)) throw err;
     const { line, column } = placeOf(text, err.at);
@@ -292,13 +367,19 @@ export function daemonConfig(sources: readonly SettingValues[], root: string): D
     proxyNetwork: pick('proxy-network') as boolean | undefined,
     trusted: readAuthorities(list('step-ca') ?? []),
     explain: pick('explain') as boolean | undefined,
+    sharedCachePlace: text('shared-cache'),
     noProcessSandbox: pick('no-process-sandbox') as boolean | undefined,
     provenanceEnvDir: text('provenance-env-dir'),
     usernsRemap: text('userns-remap'),
     sync: pick('sync') as boolean | undefined,
+    cacheBuckets: [...(list('cache-bucket') ?? [])],
     insecureRegistries: [...(list('insecure-registry') ?? [])],
+    registryConfigPath: pick('registry-config-path') as string[] | undefined,
     registryMirrors: { 'docker.io': [...(list('registry-mirror') ?? [])] },
+    engine: text('engine'),
+    metricsAddress: text('metrics-address'),
     policyFile: text('policy'),
+    imagePolicy: text('image-policy'),
     auditFile: text('audit-log'),
     logLevel: oneOf('log-level', logLevels),
     logFormat: oneOf('log-format', logFormats),
@@ -323,7 +404,8 @@ function tlsOf(text: (name: SettingName) => string | undefined, verify: boolean 
   });
 }
 
-function secondsOf(name: string, text: string | undefined): number | undefined {
+/** Reads a time in seconds, or with a unit; in ms. Throws `invalid` with the setting's name. */
+export function secondsOf(name: string, text: string | undefined): number | undefined {
   if (text === undefined) return undefined;
   const match = /^(\d{1,6}(?:\.\d+)?)(s|m|h)?$/.exec(text);
   if (match === null) {

@@ -16,6 +16,7 @@ import { runTask } from '../workers/index.ts';
 import type { Bridge } from './bridge/bridge.ts';
 import { namedRefs } from './bridge/platforms.ts';
 import { attestationKinds, type BridgeAttestation, type BridgeResult, subjectKinds } from './bridge/types.ts';
+import { bundled } from './bundle.ts';
 import { isScan } from './scan.ts';
 
 /** The largest predicate, in bytes, that the main thread reads itself, in some milliseconds: a thread starts in more. */
@@ -79,18 +80,20 @@ async function attestationsIn(
     throw invalid('a frontend may not set provenance attestations');
   const limit = isScan(given) && sbom?.generator !== undefined ? sbom.timeoutMs : undefined;
   const tree = await within(limit, ref.result(), nameOf(given, sbom));
-  const { lease, job } = bridge;
+  const { lease, job, engine } = bridge;
   const spec = await tree.view({
     lease,
     signal: job.signal,
     credentials: (host) => job.session.credentials(host),
+    offline: job.session.offline,
   });
   const core = Buffer.from(message.metadata['sbom-core'] ?? []).toString();
   const inlineOnly = Buffer.from(message.metadata['inline-only'] ?? []).toString() === 'true';
+  const form = tree.serialize();
   const made = (
     filename: string,
     from: From,
-    rest: Pick<Attestation, 'predicateType' | 'subjects'>,
+    rest: Pick<Attestation, 'predicateType' | 'subjects' | 'madeOf'>,
   ): Read => {
     const isCore = core !== '' && filename.split('.', 1)[0] === core;
     const hasLayers = isCore && rest.predicateType === sbomTypes.spdx;
@@ -100,12 +103,13 @@ async function attestationsIn(
   };
   if (kind === attestationKinds.inToto) {
     const filename = path.slice(path.lastIndexOf('/') + 1);
-    return [
-      made(filename, { spec, path }, { predicateType, subjects: message.inTotoSubjects.map(subjectOf) }),
-    ];
+    const subjects = message.inTotoSubjects.map(subjectOf);
+    const madeOf = form?.kind === 'snapshot' ? { snapshot: form.key, path } : undefined;
+    return [made(filename, { spec, path }, { predicateType, subjects, madeOf })];
   }
-  const args = { spec, path: `/${path}`, predicateType };
-  const statements = await runTask('attest.bundle', args, { signal: job.signal }).catch((err) => {
+  const snapshot = form?.kind === 'snapshot' ? form.key : undefined;
+  const place = { spec, path: `/${path}`, predicateType, snapshot };
+  const statements = await bundled(engine.store, place, job.signal).catch((err) => {
     throw prefixed(err, nameOf(given, sbom));
   });
   if (statements.length === 0 && isScan(given)) {
@@ -115,12 +119,12 @@ async function attestationsIn(
   }
   return statements.map(({ filename, predicate, predicateType: type, subjects }) => {
     if (type.startsWith(provenancePrefix)) throw invalid('a frontend may not bundle provenance attestations');
-    const raw = subjects.map(({ name, digest }) => ({ kind: 'raw' as const, name, digest }));
-    return made(filename, { bytes: predicate }, { predicateType: type, subjects: raw });
+    const madeOf = snapshot === undefined ? undefined : { snapshot, path: `${path}/${filename}` };
+    return made(filename, { predicate }, { predicateType: type, subjects, madeOf });
   });
 }
 
-type From = { spec: ViewSpec; path: string } | { bytes: Uint8Array };
+type From = { spec: ViewSpec; path: string } | { predicate(): Promise<Uint8Array> };
 
 async function predicateOf(
   { job: { signal } }: Bridge,
@@ -132,10 +136,10 @@ async function predicateOf(
   const digests = image?.layers.map(({ digest }) => digest) ?? [];
   const layers = spec === undefined ? undefined : { spec, digests, tool: `drydock-${version}` };
   // What was read from a bundle is JSON already.
-  if ('bytes' in from && layers === undefined) return Buffer.from(from.bytes);
+  if ('predicate' in from && layers === undefined) return Buffer.from(await from.predicate());
   try {
-    const isSmall = !('bytes' in from) && sizeOf(from) <= maxHere;
-    const args = { from, layers };
+    const isSmall = !('predicate' in from) && sizeOf(from) <= maxHere;
+    const args = { from: 'predicate' in from ? { bytes: await from.predicate() } : from, layers };
     const read = isSmall ? readPredicate(args, signal) : await runTask('attest.predicate', args, { signal });
     return Buffer.from(read);
   } catch (err) {

@@ -2,12 +2,15 @@
  * A build from its request to its result: a job and a lease, a frontend on a bridge, the exports, and the end of it
  * all.
  */
-import { fail } from '../errors/index.ts';
+import { fail, type SourceLocation } from '../errors/index.ts';
 import { rootlessProblem } from '../linux/index.ts';
-import type { ProgressSink } from '../progress/index.ts';
+import type { Graph } from '../llb/index.ts';
+import type { Digest } from '../oci/index.ts';
+import { both, type ProgressSink } from '../progress/index.ts';
 import type { Session } from '../session/index.ts';
 import { type BuildOrigin, dropLeftovers, Job } from '../solver/index.ts';
 import { explainDisk } from '../store/index.ts';
+import { parseBool } from '../words/index.ts';
 import { Bridge } from './bridge/bridge.ts';
 import { type PolicyCheck, type SourceJudge, sourceJudge } from './bridge/source-judge.ts';
 import type { BridgeResult } from './bridge/types.ts';
@@ -20,6 +23,7 @@ import { NetworkLog } from './network-log.ts';
 import { openOutputs } from './outputs.ts';
 import { PackAhead } from './pack-ahead.ts';
 import { Rules } from './rules.ts';
+import { withoutSigning } from './sign-outputs.ts';
 import type { BuildRequest, Built } from './types.ts';
 import { UsageLog } from './usage-log.ts';
 
@@ -40,14 +44,49 @@ export async function runBuild(
   signal: AbortSignal,
 ): Promise<Built> {
   requireRoot();
+  const spans = await engine.tracing?.begin(request.traceparent, {
+    'drydock.names': (originOf(request).names ?? []).join(' '),
+  });
+  if (spans === undefined) return runAsAsked(engine, request, session, sink, signal);
+  try {
+    const built = await runAsAsked(engine, request, session, both(sink, spans.sink), signal);
+    spans.end();
+    return built;
+  } catch (err) {
+    spans.end(err);
+    throw err;
+  }
+}
+
+async function runAsAsked(
+  engine: Engine,
+  request: BuildRequest,
+  session: Session,
+  sink: ProgressSink,
+  signal: AbortSignal,
+): Promise<Built> {
+  if (request.verifyBy === undefined) return runOnce(engine, request, session, sink, signal);
+  // Few builds are verified.
+  const { verifiedBuild } = await import('./verify-reproducible.ts');
+  return verifiedBuild(runOnce, engine, request, session, sink, signal);
+}
+
+async function runOnce(
+  engine: Engine,
+  request: BuildRequest,
+  given: Session,
+  sink: ProgressSink,
+  signal: AbortSignal,
+): Promise<Built> {
   const chosen = openOutputs(request.outputs);
+  const session = request.offline ? offlineSession(given, request) : given;
   const plan = planCaches(request.cacheTo ?? []);
   const startedAt = Date.now();
   const { allow, rewrite, policyCheck } = request;
   const usage = request.recorded || request.provenance?.captureUsage ? new UsageLog(sink) : undefined;
   const proxied = request.proxyNetwork ?? engine.proxyNetwork;
   const reach = proxied ? new NetworkLog(usage?.sink ?? sink) : undefined;
-  const job = new Job(session, reach?.sink ?? usage?.sink ?? sink, signal, {
+  const job = new Job(withoutSigning(session, request.outputs), reach?.sink ?? usage?.sink ?? sink, signal, {
     allow,
     origin: originOf(request),
     load: (definition, stop) => rules.load(definition, stop),
@@ -58,22 +97,30 @@ export async function runBuild(
   const pack = chosen[0]?.exporter.packer?.(engine.store, plan.wants[0]?.compression);
   const ahead = pack && new PackAhead({ pack, lease });
   const judge = policyCheck && clientJudge({ engine, job, lease }, policyCheck);
-  const rules = new Rules({ allow, rewrite, judge, devices: engine.devices, proxied });
+  const rules = new Rules({
+    ...{ allow, rewrite, judge, devices: engine.devices, proxied },
+    loaded: (graph) => tellSources(sink, graph),
+  });
   const caches = new BuildCaches(engine, job, lease);
   let bridge: Bridge | undefined;
   try {
-    caches.import(request.cacheFrom ?? []);
+    await caches.import(request.cacheFrom ?? []);
     const { workers } = request;
     const named = request.frontends ?? frontends;
     bridge = new Bridge({ engine, job, lease, rules, workers, caches, frontends: named, ahead });
     if (request.asked !== undefined) bridge.begin(request.asked);
     const made = await request.frontend(bridge);
-    if (made.isAnswer) return { ...nothing(), result: made, warnings: [...(made.findings ?? [])] };
+    if (made.isAnswer) {
+      const warnings = [...(made.findings ?? [])];
+      return { ...nothing(), result: made, answer: made.metadata, warnings };
+    }
     const result = await scanned(bridge, request, made);
-    return await makeOutputs(
-      { ahead, bridge, request, plan, caches, chosen, startedAt, usage, reach },
+    const built = await makeOutputs(
+      { ahead, bridge, request, session, plan, caches, chosen, startedAt, usage, reach },
       result,
     );
+    engine.solver.over(job);
+    return built;
   } catch (err) {
     await dropLeftovers(err, engine.store);
     throw await explainDisk(err, engine.store);
@@ -84,6 +131,24 @@ export async function runBuild(
     await ahead?.close();
     await endBuild(engine, job, lease, () => caches.close());
   }
+}
+
+/** Tells where in a Dockerfile the steps of a graph stand. */
+function tellSources(sink: ProgressSink, { vertices }: Graph): void {
+  if (sink.sources === undefined) return;
+  const places = new Map<Digest, SourceLocation>();
+  for (const { digest, source } of vertices) if (source !== undefined) places.set(digest, source);
+  if (places.size > 0) sink.sources({ places });
+}
+
+/** The same session for a build that asks nobody. Throws `invalid` for outputs and caches that go to somebody. */
+function offlineSession(session: Session, { outputs, cacheTo = [] }: BuildRequest): Session {
+  const cannot = (what: string) =>
+    fail('invalid', 'client', `an offline build cannot ${what}`, { hint: 'Leave it out, or --offline.' });
+  if (outputs.some(({ attrs }) => parseBool(attrs.push ?? 'false') === true)) throw cannot('push its result');
+  const sent = cacheTo.find(({ type }) => type !== 'local' && type !== 'inline');
+  if (sent !== undefined) throw cannot(`write a cache of the type ${sent.type}`);
+  return Object.create(session, { offline: { value: true, enumerable: true } }) as Session;
 }
 
 /** Adds the bills of materials that the request asks for. */

@@ -1,12 +1,14 @@
 /** The foreign caches that one build reads and writes. */
-import { DrydockError, throwIfAborted, toDrydockError } from '../errors/index.ts';
+import { DrydockError, fail, throwIfAborted, toDrydockError } from '../errors/index.ts';
 import type { Bases, ExportContext, PlatformResult } from '../exporter/index.ts';
-import { loadGraphInTurns } from '../llb/index.ts';
+import type { Graph } from '../llb/index.ts';
 import { type Digest, parseReference } from '../oci/index.ts';
-import type { Definition } from '../pb/solver/pb/ops_pb.js';
+import { cacheMountOwner } from '../ops/index.ts';
+import type { VertexProgress } from '../progress/index.ts';
 import { createRefs } from '../refs/index.ts';
 import { endpointOf } from '../registry/index.ts';
 import {
+  type BuildMounts,
   type CacheRegistry,
   type CacheSpec,
   type ExportWant,
@@ -15,10 +17,11 @@ import {
   ignoresError,
   importCaches,
   inlineCache,
+  isIdle,
   parseExport,
   type TracedTree,
 } from '../remote-cache/index.ts';
-import type { Job } from '../solver/index.ts';
+import type { ForeignMount, Job } from '../solver/index.ts';
 import type { Ref } from '../store/index.ts';
 import type { Engine } from './engine.ts';
 
@@ -40,7 +43,7 @@ export function planCaches(specs: readonly CacheSpec[]): CachePlan {
     try {
       return [parseExport(spec)];
     } catch (err) {
-      if (!ignoresError(spec)) throw err;
+      if (!ignoresError(spec) && !isIdle(spec)) throw err;
       notes.push(`exporting cache: ${toDrydockError(err).message}; the build goes on without it`);
       return [];
     }
@@ -60,6 +63,8 @@ export class BuildCaches {
   /** Clients of registries that are trusted, whatever they show, for these caches alone; by host. */
   readonly #insecure = new Map<string, CacheRegistry>();
 
+  readonly #atEnd: (() => void)[] = [];
+
   constructor(engine: Engine, job: Job, lease: string) {
     this.#engine = engine;
     this.#job = job;
@@ -67,17 +72,49 @@ export class BuildCaches {
   }
 
   /**
-   * Starts to read caches. The build's steps are looked up in them as soon as they are read. Throws `invalid` for too
-   * many of them.
+   * Starts to read caches. The build's steps are looked up in them as soon as they are read. Waits for the cache mounts
+   * that are to be brought back first. Throws `invalid` for too many of them.
    */
-  import(specs: readonly CacheSpec[]): void {
+  async import(specs: readonly CacheSpec[]): Promise<void> {
     if (specs.length === 0) return;
-    importCaches(specs, {
+    await importCaches(specs, {
       store: this.#engine.store,
       job: this.#job,
       lease: this.#lease,
       registryFor: (ref, insecure) => this.registryFor(ref, insecure),
+      restoreMounts: (mounts, progress) => this.#restoreMounts(mounts, progress),
+      mayUse: this.#engine.mayUseBucket,
+      atEnd: (close) => this.#atEnd.push(close),
     });
+  }
+
+  /** The cache mounts that the build may write. */
+  async #mounts(): Promise<BuildMounts> {
+    const { session, about, imports } = this.#job;
+    const caches = (await Promise.all(imports)).flat();
+    return {
+      caches: this.#engine.kept.cacheMounts,
+      owner: cacheMountOwner(session),
+      used: about.usedCaches,
+      foreign: caches.flatMap(({ mounts = [] }) => mounts),
+    };
+  }
+
+  /** Brings cache mounts in the place of the owner's own, one that is in use excepted. */
+  async #restoreMounts(mounts: readonly ForeignMount[], progress: VertexProgress): Promise<void> {
+    const { store, kept } = this.#engine;
+    const { session, signal } = this.#job;
+    const { bringMount } = await import('../cache-mounts/bring.ts');
+    const report: VertexProgress['report'] = (id, state) => progress.report(id, state);
+    const credentials = (host: string) => session.credentials(host);
+    const ctx = { signal, lease: this.#lease, report, credentials, replace: true };
+    for (const mount of mounts) {
+      const key = { key: mount.key, owner: cacheMountOwner(session) };
+      if (await bringMount(store, kept.cacheMounts, key, mount, ctx)) continue;
+      throw fail('conflict', 'cache', `the cache mount ${mount.key} is in use by a step`, {
+        hint: 'Try again when no build runs that has it.',
+      });
+    }
   }
 
   /**
@@ -86,10 +123,10 @@ export class BuildCaches {
    */
   async inline(
     ref: Ref | undefined,
-    definition: Definition | undefined,
+    graph: Graph | undefined,
     diffIds: readonly Digest[],
   ): Promise<Buffer | undefined> {
-    const built = await this.#built(ref, definition);
+    const built = await this.#built(ref, graph);
     return built && inlineCache(built, diffIds);
   }
 
@@ -100,7 +137,7 @@ export class BuildCaches {
   async export(
     { wants, notes }: CachePlan,
     results: readonly PlatformResult[],
-    definitions: readonly (Definition | undefined)[],
+    graphs: readonly (Graph | undefined)[],
     bases: () => Promise<Bases>,
   ): Promise<Record<string, string>> {
     const { store, registry } = this.#engine;
@@ -111,8 +148,9 @@ export class BuildCaches {
       });
     }
     if (wants.length === 0) return {};
-    const all = await Promise.all(results.map(({ ref }, i) => this.#built(ref, definitions[i])));
+    const all = await Promise.all(results.map(({ ref }, i) => this.#built(ref, graphs[i])));
     const built = all.filter((each) => each !== undefined);
+    const mounts = await this.#mounts();
     const answers = await Promise.all(
       wants.map((want) =>
         this.#job.inVertex(exportTitle(want), async (progress) => {
@@ -131,7 +169,7 @@ export class BuildCaches {
             bases,
           };
           try {
-            return await exportCache(want, built, ctx);
+            return await exportCache(want, built, mounts, ctx, this.#engine.mayUseBucket);
           } catch (err) {
             throwIfAborted(signal);
             const error = toDrydockError(err, 'cache');
@@ -149,12 +187,13 @@ export class BuildCaches {
     return Object.assign({}, ...answers) as Record<string, string>;
   }
 
-  /** The tree of a result with the trace of its vertices; undefined for the empty tree. */
-  async #built(ref: Ref | undefined, definition: Definition | undefined): Promise<TracedTree | undefined> {
-    if (ref === undefined || definition === undefined || definition.def.length === 0) return undefined;
-    const { vertices, output } = await loadGraphInTurns(definition, { signal: this.#job.signal });
-    if (output === undefined) return undefined;
-    return { ref, trace: await this.#engine.solver.trace(this.#job, vertices, [output]) };
+  /**
+   * The tree of a result with the trace of its vertices; undefined for the empty tree. `graph`: as it was solved, with what
+   * the build's policies and devices have put into it.
+   */
+  async #built(ref: Ref | undefined, graph: Graph | undefined): Promise<TracedTree | undefined> {
+    if (ref === undefined || graph?.output === undefined) return undefined;
+    return { ref, trace: await this.#engine.solver.trace(this.#job, graph.vertices, [graph.output]) };
   }
 
   /**
@@ -177,5 +216,6 @@ export class BuildCaches {
   /** Closes the clients that were opened for these caches alone. */
   close(): void {
     for (const { registry } of this.#insecure.values()) registry.close();
+    for (const close of this.#atEnd) close();
   }
 }

@@ -15,12 +15,15 @@ import { createRefs, type Refs } from '../refs/index.ts';
 import { type HostCertificates, RegistryClient } from '../registry/index.ts';
 import { Solver } from '../solver/index.ts';
 import { explainDisk, fillReserve, type Store, withReserve } from '../store/index.ts';
+import { type Tracing, tracingFromEnv } from '../telemetry/index.ts';
 import { GarbageCollector, type GcRule } from '../upkeep/index.ts';
 import { version } from '../version.ts';
 import { Producers } from './bridge/producers.ts';
+import { imageTrust, type LateImageTrust } from './image-trust.ts';
 import { makeOpFactory } from './ops.ts';
 import { readProvenanceEnv } from './provenance-env.ts';
 import { checkSandbox, remapOf, type SandboxOptions } from './sandbox-options.ts';
+import { EngineFleet, type SharedCacheOptions } from './shared-cache.ts';
 import type { OperatorLimits } from './step-limits.ts';
 import type { OperatorRights } from './step-rights.ts';
 import type { StoreOptions } from './store-options.ts';
@@ -38,6 +41,20 @@ export interface RegistryOptions {
   registryMirrors?: Record<string, string[]>;
   /** Host → certificates for it, besides those in /etc/docker/certs.d. */
   registryCertificates?: Record<string, HostCertificates>;
+  /** Folders with a `hosts.toml` for registries; default: those of containerd and docker. */
+  registryConfigPath?: string[];
+  /** A file that says whose signatures images must have; see docs/signing.md. */
+  imagePolicy?: string;
+}
+
+/** Who may use this machine's own credentials. */
+export interface BucketOptions {
+  /**
+   * The buckets that builds may use with this machine's own credentials, where a cache gives none: `s3://bucket`,
+   * `https://minio.example/bucket`, `https://account.blob.core.windows.net/container`. Undefined: all of them, as the
+   * builds are this process's own.
+   */
+  cacheBuckets?: readonly string[];
 }
 
 /** The limits that an operator sets for steps and for the cache. */
@@ -53,8 +70,12 @@ export interface LimitOptions extends OperatorLimits, OperatorRights, SandboxOpt
    */
   /** The networks of steps. */
   network?: NetworkOptions;
+  /** The engine stays open for the builds to come, as a daemon's does. */
+  lasts?: boolean;
   /** Has all steps with a network go by a proxy, whether a build asks for it or not. */
   proxyNetwork?: boolean;
+  /** A cache that this engine shares with others; undefined: none. */
+  sharedCache?: SharedCacheOptions;
   /** Certificates of authorities, as PEM, that the programs of steps trust besides those of their images. */
   trusted?: readonly string[];
   /** The cgroup of steps that name none. */
@@ -62,7 +83,12 @@ export interface LimitOptions extends OperatorLimits, OperatorRights, SandboxOpt
 }
 
 /** The options of `openEngine`: the store, the registries, and the limits of steps and cache. */
-export interface EngineOptions extends StoreOptions, RegistryOptions, LimitOptions, TellOptions {
+export interface EngineOptions
+  extends StoreOptions,
+    RegistryOptions,
+    LimitOptions,
+    TellOptions,
+    BucketOptions {
   /**
    * Opens the root with the space that is set aside on the disk for giving space back. It is for callers that do not
    * fill the disk (`prune`, `rmi`): a build would leave no space for the `prune` that comes after it.
@@ -86,7 +112,13 @@ export interface Engine {
   readonly provenanceEnv: Readonly<Record<string, unknown>>;
   readonly refs: Refs;
   readonly registry: RegistryClient;
+  /** Judges the images that builds use and that are pulled; undefined: all may be. */
+  readonly trust: LateImageTrust | undefined;
+  /** Whether builds may use a bucket (`s3://bucket`, or its URL) with this machine's own credentials. */
+  readonly mayUseBucket: (address: string) => boolean;
   readonly executor: Executor;
+  /** The longest time that a step, or a frontend's container, may run, in ms; undefined: as long as it takes. */
+  readonly stepTimeout: number | undefined;
   /** The devices of this machine that steps can have. */
   readonly devices: DeviceRegistry;
   /** Which platforms' programs run here. */
@@ -96,6 +128,8 @@ export interface Engine {
   /** How much every step is kept apart from this machine. */
   readonly sandbox: SandboxOptions;
   readonly network: Network;
+  /** Where spans of builds go; undefined: nowhere. */
+  readonly tracing: Tracing | undefined;
   /** Whether all builds have the proxy network. */
   readonly proxyNetwork: boolean;
   readonly solver: Solver;
@@ -130,7 +164,10 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
 }
 
 /** The engine on a store that is open already. `Engine.close` closes that store, too. */
-export function engineOn(store: Store, options: RegistryOptions & LimitOptions & TellOptions = {}): Engine {
+export function engineOn(
+  store: Store,
+  options: RegistryOptions & LimitOptions & TellOptions & BucketOptions = {},
+): Engine {
   checkSandbox(options);
   const { apparmorProfile, selinux, seccompProfile } = options;
   const { provenanceEnvDir } = options;
@@ -141,10 +178,15 @@ export function engineOn(store: Store, options: RegistryOptions & LimitOptions &
     insecure: options.insecureRegistries ?? [],
     mirrors: options.registryMirrors,
     certificates: options.registryCertificates,
+    hostsFolders: options.registryConfigPath,
+    retries: options.maxDownloadAttempts === undefined ? undefined : options.maxDownloadAttempts - 1,
   });
+  store.work.limit({ fetches: options.maxConcurrentDownloads, uploads: options.maxConcurrentUploads });
+  const trust = imageTrust(options.imagePolicy, registry, store.root);
   const refs = createRefs({ store, registry });
   const network = createNetwork(join(store.root, 'network'), {
     trusted: options.trusted,
+    lasts: options.lasts,
     ...options.network,
   });
   const executor = createExecutor({
@@ -159,6 +201,7 @@ export function engineOn(store: Store, options: RegistryOptions & LimitOptions &
     memory: options.stepMemory,
     cpus: options.stepCpus,
     ulimits: options.stepUlimits,
+    shmSize: options.stepShmSize,
     apparmorProfile,
     selinux,
     seccompProfile,
@@ -175,9 +218,11 @@ export function engineOn(store: Store, options: RegistryOptions & LimitOptions &
     refs,
     executor,
     registry,
+    trust,
     devices,
     emulation,
     stepTimeout: options.stepTimeout,
+    stepLog: { size: options.stepLogSize, speed: options.stepLogSpeed },
     async solveNested(definition, ctx) {
       const job = solver.jobOf(ctx);
       const { vertices, output } = await job.load(definition);
@@ -187,13 +232,21 @@ export function engineOn(store: Store, options: RegistryOptions & LimitOptions &
   });
   const { maxParallelism } = options;
   const makeOp = maxParallelism === undefined ? makeAnyOp : limitedOps(makeAnyOp, maxParallelism);
+  const tracing = tracingFromEnv(
+    process.env,
+    options.warn ?? ((text) => void process.stderr.write(`WARNING: ${text}\n`)),
+  );
+  const { sharedCache } = options;
+  const fleet = sharedCache && new EngineFleet(sharedCache, { store, refs, registry });
   const solver: Solver = new Solver({
     store,
     cache,
     makeOp,
     restore: (serialized, lease) => refs.restore(serialized, lease),
     misses: explain,
+    fleet,
     listDb: explain?.listDb,
+    otherKeys: async (vertex, map) => (await import('../buildkit-keys/index.ts')).buildkitKeys(vertex, map),
   });
   return {
     store,
@@ -205,7 +258,10 @@ export function engineOn(store: Store, options: RegistryOptions & LimitOptions &
     gc: new GarbageCollector({ store, cache, kept, explain }, options.gc),
     refs,
     registry,
+    trust,
+    mayUseBucket: (address) => options.cacheBuckets?.includes(address) ?? true,
     executor,
+    stepTimeout: options.stepTimeout,
     network,
     proxyNetwork: options.proxyNetwork ?? false,
     devices,
@@ -213,7 +269,10 @@ export function engineOn(store: Store, options: RegistryOptions & LimitOptions &
     rights: { apparmorProfile, selinux, seccompProfile },
     sandbox: { noProcessSandbox: options.noProcessSandbox, usernsRemap: options.usernsRemap },
     solver,
+    tracing,
     async close() {
+      await fleet?.close();
+      await tracing?.close();
       executor.close();
       const disconnected = network.close();
       cache.close();

@@ -9,10 +9,11 @@ import {
   type StoredOutput,
 } from '../exporter/index.ts';
 import { type Descriptor, formatPlatform, hostPlatform } from '../oci/index.ts';
+import type { Session } from '../session/index.ts';
 import type { Job } from '../solver/index.ts';
 import type { Bridge } from './bridge/bridge.ts';
 import { frontendAnnotations, frontendNames, overlaid } from './bridge/output-metadata.ts';
-import { frontendEpoch, platformDefinitions, platformResults } from './bridge/platforms.ts';
+import { frontendEpoch, platformGraphs, platformResults } from './bridge/platforms.ts';
 import type { BridgeResult } from './bridge/types.ts';
 import { platformMismatch } from './bridge/verify-platforms.ts';
 import type { BuildCaches, CachePlan } from './caches.ts';
@@ -25,6 +26,7 @@ import type { UsageLog } from './usage-log.ts';
 interface Exports {
   bridge: Bridge;
   request: BuildRequest;
+  session: Session;
   plan: CachePlan;
   caches: BuildCaches;
   chosen: ReturnType<typeof openOutputs>;
@@ -42,7 +44,7 @@ interface Exports {
  * caches for others.
  */
 export async function makeOutputs(
-  { bridge, request, plan, caches, chosen, startedAt, usage, reach, ahead }: Exports,
+  { bridge, request, session, plan, caches, chosen, startedAt, usage, reach, ahead }: Exports,
   result: BridgeResult,
 ): Promise<Built> {
   const { engine, job, lease } = bridge;
@@ -56,7 +58,7 @@ export async function makeOutputs(
     results.map(({ platform }) => platform),
   );
   await warnUnder(job, '[internal] verifying the result', [...mismatch, ...lostNotes(returned.lost)]);
-  const definitions = platformDefinitions(result);
+  const graphs = await platformGraphs(result);
   const metadata: Record<string, unknown> = {};
   const descriptors = new Map<number, Descriptor>();
   const documents: Buffer[] = [];
@@ -89,13 +91,14 @@ export async function makeOutputs(
           madeNow: request.madeNow,
           cacheCompression: plan.wants[0]?.compression,
           inlineCache: plan.inline
-            ? (at, diffIds) => caches.inline(described[at]?.ref, definitions[at], diffIds)
+            ? (at, diffIds) => caches.inline(described[at]?.ref, graphs[at], diffIds)
             : undefined,
         },
         {
           store: engine.store,
           registry: engine.registry,
           session: job.session,
+          signingSecret: (id) => session.secret(id),
           progress,
           signal: job.signal,
           lease,
@@ -112,7 +115,7 @@ export async function makeOutputs(
     if (response.stored !== undefined) stored.push(response.stored);
     Object.assign(metadata, response.metadata);
   }
-  Object.assign(metadata, await caches.export(plan, results, definitions, bases));
+  Object.assign(metadata, await caches.export(plan, results, graphs, bases));
   await request.exported?.(result, metadata);
   const { imageId, descriptor, size } = first ?? {};
   const warnings = [...(result.findings ?? [])];

@@ -1,8 +1,8 @@
-/** What the steps of one build have asked for by the proxies of their networks, kept while it runs. */
+/** What the steps of one build have asked for by the proxies of their networks, now or when they ran, kept while it runs. */
 import type { Digest } from '../oci/index.ts';
 import { forwarding, type NetworkUse, type ProgressSink } from '../progress/index.ts';
 
-/** Keeps what steps tell; of a step that did not run in this build nothing is known. */
+/** Keeps what steps tell. Of a step from another builder's cache nothing is known. */
 export class NetworkLog {
   /** Takes the build's progress and passes it on. */
   readonly sink: ProgressSink;

@@ -7,7 +7,7 @@ import {
   parseProvenance,
   provenance,
 } from '../attest/index.ts';
-import { type Graph, MountType, NetMode, ProxyMode, type Vertex } from '../llb/index.ts';
+import { type Graph, isProxied, MountType, NetMode, type Vertex } from '../llb/index.ts';
 import { type Descriptor, type Digest, formatPlatform, hostPlatform } from '../oci/index.ts';
 import type { NetworkUse } from '../progress/index.ts';
 import type { SourceInUse } from '../solver/index.ts';
@@ -76,6 +76,7 @@ export async function provenances(
         builderPlatform: formatPlatform(hostPlatform()),
         environment: engine.provenanceEnv,
         sources: sources.map((source) => source.used),
+        offered: [...bridge.offered],
         isResolved: (name, digest) => job.pins.toldOf(`docker-image://${name}`).split(' ').includes(digest),
         definition: ref?.definition,
         imageLayers: imageLayers(sources),
@@ -124,11 +125,6 @@ function reachable(graph: Graph | undefined): Vertex[] {
   return [...found];
 }
 
-/** Whether a step's network is a proxy. */
-function isProxied(network: number): boolean {
-  return network === ProxyMode.default || network === ProxyMode.host;
-}
-
 /** Collects what the steps of a result asked for by their proxies, and what is not known of it. */
 function proxyFacts(
   vertices: readonly Vertex[],
@@ -140,7 +136,7 @@ function proxyFacts(
     if (op.op.case !== 'exec' || !isProxied(op.op.value.network)) continue;
     const step = { op: digest, name: op.op.value.meta?.args.join(' ') ?? '' };
     const use = reached.get(digest);
-    // It was in the cache: what it once asked for is not told again.
+    // It was in a cache from elsewhere, which does not say what it once asked for.
     if (use === undefined) incomplete.push({ ...step, reason: 'cached' });
     for (const { url, digest: content } of use?.materials ?? []) {
       materials.set(url, (materials.get(url) ?? new Set()).add(content));

@@ -26,6 +26,8 @@ interface RulesOptions {
   proxied?: boolean;
   /** The devices that steps may have. */
   devices: DeviceRegistry;
+  /** Is given each definition that was read. */
+  loaded?(graph: Graph): void;
 }
 
 /**
@@ -38,14 +40,16 @@ export class Rules {
   readonly judge: SourceJudge | undefined;
   readonly proxied: boolean;
   readonly #devices: DeviceRegistry;
+  readonly #loaded: RulesOptions['loaded'];
   #hasNetworkSteps = false;
 
-  constructor({ allow, rewrite, judge, devices, proxied = false }: RulesOptions) {
+  constructor({ allow, rewrite, judge, devices, proxied = false, loaded }: RulesOptions) {
     this.allow = allow;
     this.rewrite = rewrite;
     this.judge = judge;
     this.proxied = proxied;
     this.#devices = devices;
+    this.#loaded = loaded;
   }
 
   /**
@@ -97,6 +101,7 @@ export class Rules {
         { step: nested.name },
       );
     }
+    this.#loaded?.(graph);
     return graph;
   }
 }

@@ -1,4 +1,4 @@
-/** What an operator sets for every step (its limits, its runtime), read from text. Pure. */
+/** What an operator sets for every step (its limits, its runtime) and for transfers, read from text. Pure. */
 import { fail, prefixed } from '../errors/index.ts';
 import { parseUlimit, type Ulimit } from '../llb/index.ts';
 import { durationMs, ramInBytes } from '../words/index.ts';
@@ -18,22 +18,40 @@ export interface OperatorLimits {
   stepCpus?: number;
   /** The longest time that a step may run, in ms. */
   stepTimeout?: number;
+  /** The most bytes of a step's output that are shown; Infinity or undefined: all. */
+  stepLogSize?: number;
+  /** The most bytes of a step's output that are shown in a second, on average; Infinity or undefined: all. */
+  stepLogSpeed?: number;
   /** The ulimits of steps whose build does not set them. */
   stepUlimits?: readonly Ulimit[];
+  /** The size of /dev/shm of steps whose build does not set it, in bytes; default 64 MiB. */
+  stepShmSize?: number;
   /** The OCI runtime of steps, a name or a path; default: crun where it works, else runc. */
   runtime?: string;
   /** The largest number of steps that run at one time, over all builds. */
   maxParallelism?: number;
+  /** The largest number of blobs that are fetched at one time, over all builds; default 4. */
+  maxConcurrentDownloads?: number;
+  /** The largest number of blobs of one push that are sent at one time; default 4. */
+  maxConcurrentUploads?: number;
+  /** How often a request to a registry is tried in all; default 5. */
+  maxDownloadAttempts?: number;
 }
 
 /** The settings, by their names in a daemon's configuration. */
 const readers = {
+  'max-concurrent-downloads': (name, text) => ({ maxConcurrentDownloads: countOf(name, text, 1, 1000) }),
+  'max-concurrent-uploads': (name, text) => ({ maxConcurrentUploads: countOf(name, text, 1, 1000) }),
+  'max-download-attempts': (name, text) => ({ maxDownloadAttempts: countOf(name, text, 1, 1000) }),
   'max-parallelism': (name, text) => ({ maxParallelism: countOf(name, text, 1, 1_000_000) }),
   'step-cpus': (name, text) => ({ stepCpus: cpusOf(name, text) }),
+  'step-log-max-size': (name, text) => ({ stepLogSize: logLimitOf(name, text) }),
+  'step-log-max-speed': (name, text) => ({ stepLogSpeed: logLimitOf(name, text) }),
   'step-memory': (name, text) => ({ stepMemory: memoryOf(name, text) }),
   'step-oom-score': (name, text) => ({ stepOomScore: countOf(name, text, 0, 1000) }),
   'step-pids': (name, text) => ({ stepPids: countOf(name, text, 0, 4_194_304) }),
   'step-runtime': (name, text) => ({ runtime: runtimeOf(name, text) }),
+  'step-shm-size': (name, text) => ({ stepShmSize: memoryOf(name, text) }),
   'step-timeout': (name, text) => ({ stepTimeout: timeoutOf(name, text) }),
   'step-ulimit': (name, text) => ({ stepUlimits: ulimitsOf(name, text) }),
 } as const satisfies Record<string, (name: string, text: string) => OperatorLimits>;
@@ -56,9 +74,18 @@ export function operatorLimits(
   return found;
 }
 
-/** Reads the limits from the environment: `DRYDOCK_STEP_PIDS` and so on. Throws `invalid`. */
+/**
+ * Reads the limits from the environment: `DRYDOCK_STEP_PIDS` and so on, and BuildKit's own `BUILDKIT_STEP_LOG_MAX_SIZE`
+ * and `BUILDKIT_STEP_LOG_MAX_SPEED`. Throws `invalid`.
+ */
 export function stepLimitsFromEnv(env: NodeJS.ProcessEnv): OperatorLimits {
-  const nameOf = (setting: LimitSetting) => `DRYDOCK_${setting.toUpperCase().replaceAll('-', '_')}`;
+  const nameOf = (setting: LimitSetting) => {
+    const name = setting.toUpperCase().replaceAll('-', '_');
+    const theirs = `BUILDKIT_${name}`;
+    return name.startsWith('STEP_LOG_') && !env[`DRYDOCK_${name}`] && env[theirs]
+      ? theirs
+      : `DRYDOCK_${name}`;
+  };
   return operatorLimits((setting) => env[nameOf(setting)], nameOf);
 }
 
@@ -85,6 +112,14 @@ function cpusOf(name: string, text: string): number {
 function memoryOf(name: string, text: string): number {
   const bytes = ramInBytes(text) ?? 0;
   if (bytes <= 0) throw bad(name, text, 'a size such as 2g');
+  return bytes;
+}
+
+/** Bytes; -1 is no limit, as with BuildKit. */
+function logLimitOf(name: string, text: string): number {
+  if (text === '-1') return Number.POSITIVE_INFINITY;
+  const bytes = ramInBytes(text) ?? -1;
+  if (bytes < 0) throw bad(name, text, 'bytes, a size such as 10m, or -1 for no limit');
   return bytes;
 }
 

@@ -11,7 +11,7 @@ export interface OperatorRights {
   apparmorProfile?: string;
   /** Gives each step SELinux labels of its own. */
   selinux?: boolean;
-  /** The file of a seccomp profile in docker's format; `unconfined`: none; default: `builtin`, Drydock's own. */
+  /** The file of a seccomp profile in docker's format; `unconfined`: none; `strict` and `builtin`, the default: Drydock's own. */
   seccompProfile?: string;
 }
 
@@ -52,9 +52,13 @@ export function operatorRights(
     throw fail('invalid', 'client', `${nameOf('cdi-spec-dir')}: ${relative} is no absolute path`);
   }
   const seccomp = textOf('seccomp-profile') || undefined;
-  if (seccomp !== undefined && !seccomp.startsWith('/') && !['builtin', 'unconfined'].includes(seccomp)) {
+  if (
+    seccomp !== undefined &&
+    !seccomp.startsWith('/') &&
+    !['builtin', 'strict', 'unconfined'].includes(seccomp)
+  ) {
     throw fail('invalid', 'client', `${nameOf('seccomp-profile')}: ${seccomp} is no absolute path`, {
-      hint: 'Want a path, builtin or unconfined.',
+      hint: 'Want a path, builtin, strict or unconfined.',
     });
   }
   const rights: OperatorRights = {

@@ -7,6 +7,8 @@ export interface TellOptions {
   explain?: boolean;
   /** A folder of JSON files whose fields go into every provenance, as facts about the environment; default: none. */
   provenanceEnvDir?: string;
+  /** Takes warnings about the engine itself, such as spans that cannot be sent; default: to stderr. */
+  warn?: (text: string) => void;
 }
 
 /** What `DRYDOCK_EXPLAIN` says; undefined when it says nothing. Throws `invalid`. */

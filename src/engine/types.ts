@@ -11,6 +11,7 @@ import type { BuildOrigin } from '../solver/index.ts';
 import type { Bridge } from './bridge/bridge.ts';
 import type { PolicyCheck } from './bridge/source-judge.ts';
 import type { BridgeRequest, BridgeResult, Frontend, NamedFrontends } from './bridge/types.ts';
+import type { LinkedRequests } from './frontends/linked.ts';
 import type { Lock } from './lock.ts';
 
 /**
@@ -43,6 +44,11 @@ export interface BuildRequest {
   /** The function that makes the result; see `engine/frontends` for its makers. */
   frontend: Frontend;
   outputs: readonly OutputSpec[];
+  /**
+   * The same frontend without the cache. With it the build is made twice first, and fails, with what differs, unless both
+   * have made the same.
+   */
+  verifyBy?: Frontend;
   /** The request as it came over BuildKit's API, for the provenance. */
   asked?: Pick<BridgeRequest, 'frontend' | 'options' | 'inputs'>;
   /** What is built from what, where the request says it: for telling builds from others. */
@@ -64,6 +70,8 @@ export interface BuildRequest {
   allow: readonly string[];
   /** Has all steps with a network go by a proxy, which sees and notes what they ask for. */
   proxyNetwork?: boolean;
+  /** Asks nobody on the network for sources, caches and pushes; steps keep the network that they have. */
+  offline?: boolean;
   /** Puts one source in the place of another, or denies it: the source policies of the request. */
   rewrite?: SourceRewrite;
   /** Asks the client's own policy about each source that is used. */
@@ -82,6 +90,8 @@ export interface BuildRequest {
   locks?: boolean;
   /** Asks for predicates of all results for the record of the build (`Built.predicates`). */
   recorded?: boolean;
+  /** The client's place in a trace (W3C's `traceparent`), under which the build's spans come. */
+  traceparent?: string;
   /** Dates an image whose build changed only the config; see `ExportRequest.madeNow`. */
   madeNow?: MadeNow;
   /** Chooses further outputs once the result is there. They are made after the others. */
@@ -95,6 +105,8 @@ export interface BuildRequest {
  * them.
  */
 export interface BuildOptions extends DockerfileRequest {
+  /** Further builds, by name, whose results are named contexts `target:NAME` of this one, or of each other. */
+  linked?: LinkedRequests;
   tags: string[];
   outputs: OutputSpec[];
   /** Foreign caches in which steps are looked up, besides the local one (`--cache-from`). */
@@ -109,10 +121,14 @@ export interface BuildOptions extends DockerfileRequest {
   sourcePolicy?: Policy;
   /** Asks for the lock of the build's sources. */
   locks?: boolean;
+  /** Builds twice without cache first, and fails when the results differ; default: as the build argument DRYDOCK_VERIFY_REPRODUCIBLE says. */
+  verifyReproducible?: boolean;
   /** Runs the build checks and nothing else. */
   check: boolean;
   /** Has all steps with a network go by a proxy, which sees and notes what they ask for. */
   proxyNetwork?: boolean;
+  /** Asks nobody on the network for sources and caches; default: as the build argument DRYDOCK_OFFLINE says. */
+  offline?: boolean;
   /** The entitlements that are granted: `network.host`, `security.insecure`, `device`, `device=NAME[,alias=NAME]`. */
   allow: string[];
 }
@@ -129,6 +145,8 @@ export interface BuildResult {
    */
   metadata: Record<string, unknown>;
   warnings: LintWarning[];
+  /** What the frontend answered to a `subrequest`: `result.json`, `result.txt` …. */
+  answer?: Readonly<Record<string, Uint8Array>>;
   /** The sum of the image's layers, uncompressed, in bytes. */
   size?: number;
   /** The images that were put into this process's store. */

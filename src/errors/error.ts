@@ -37,6 +37,7 @@ export type Hop =
   | 'registry'
   | 'http'
   | 'git'
+  | 'bucket'
   | 'session'
   | 'store'
   | 'export'
@@ -134,7 +135,14 @@ export function fail(
 
 /** The error for work given up because its caller went away. */
 export function canceled(reason?: unknown): DrydockError {
-  return new DrydockError('canceled', { code: 'canceled', cause: reason });
+  // Each vertex of each build makes one in its end, and nobody asks where.
+  const { stackTraceLimit } = Error;
+  Error.stackTraceLimit = 0;
+  try {
+    return new DrydockError('canceled', { code: 'canceled', cause: reason });
+  } finally {
+    Error.stackTraceLimit = stackTraceLimit;
+  }
 }
 
 /** The members of an AbortSignal that tell whether to stop. */

@@ -18,4 +18,5 @@ export {
 } from './error.ts';
 export { hidden, looksSecret, Masks, maskUrls } from './mask.ts';
 export { nearest } from './nearest.ts';
+export { offline } from './offline.ts';
 export { printable } from './printable.ts';

@@ -15,8 +15,12 @@ const maxSecrets = 64;
 const words = /token|passw|pword|passphrase|secret|credential|key$/i;
 const parts = /(?:^|[_.-])(?:key|auth|pass|pwd|pw)s?(?:[_.-]|$)/i;
 
+/** Options of BuildKit's Dockerfile frontend whose values are names of other options. */
+const plain = new Set(['contextkey', 'dockerfilekey']);
+
 /** Whether a variable, argument or attribute of this name is likely to hold a secret: `NPM_TOKEN`, `DB_PASSWORD`. */
 export function looksSecret(name: string): boolean {
+  if (plain.has(name)) return false;
   return words.test(name) || parts.test(name);
 }
 
@@ -95,7 +99,9 @@ export class Masks {
   /** Returns a step's output without the secrets, at the same length. */
   bytes(data: Uint8Array): Uint8Array<ArrayBuffer> {
     if (this.#isTooMany) return Buffer.alloc(data.length, 'x');
-    const text = Buffer.from(data.buffer, data.byteOffset, data.length).toString('latin1');
+    const bytes = Buffer.from(data.buffer, data.byteOffset, data.length);
+    if (this.#secrets.length === 0 && !bytes.includes('://')) return Buffer.from(bytes);
+    const text = bytes.toString('latin1');
     let masked = text;
     for (const secret of this.#secrets) {
       masked = replaceOutsideDigests(masked, latin1(secret), (found) => 'x'.repeat(found.length));

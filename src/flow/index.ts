@@ -3,10 +3,12 @@
  * owner.
  */
 export { Arrivals } from './arrivals.ts';
+export { drained } from './drained.ts';
 export { inParallel } from './in-parallel.ts';
 export { KeyedQueue } from './keyed-queue.ts';
 export { Limiter } from './limiter.ts';
 export { orAbort } from './or-abort.ts';
+export { Pace } from './pace.ts';
 export { pause } from './pause.ts';
 export { SingleFlight } from './single-flight.ts';
 export { Waiting } from './waiting.ts';

@@ -76,6 +76,8 @@ export interface DockerfileRequest {
   scanned?: boolean;
   /** Looks only at the checks: without a target all stages are converted, and `# check=error=true` does not throw. */
   check?: boolean;
+  /** A question about the Dockerfile that is answered in the place of a build: `frontend.outline`, `frontend.targets` …. */
+  subrequest?: string;
 }
 
 /** The config of an image, looked up without pulling its layers. */
@@ -126,6 +128,8 @@ export interface FrontendHost extends ImageResolver {
    * undefined when the source has no time of its own.
    */
   sourceTime(definition: Definition): Promise<number | 'files' | undefined>;
+  /** Hears of a client's folder that a request names, and that is read only if something needs its files. */
+  offered?(folder: string): void;
   /** Hears each finding of the build checks, also of a Dockerfile that then fails. */
   warn?(warning: LintWarning): void;
   /**

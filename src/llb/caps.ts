@@ -37,7 +37,7 @@ export const llbCaps: readonly string[] = [
   ...['constraints', 'platform', 'meta.ignorecache', 'meta.description', 'meta.exportcache'],
   ...['mergeop', 'diffop', 'passthroughop', 'source.policy', 'source.policy.session'],
   ...under('exporter', 'image.annotations', 'image.attestations', 'sourcedateepoch', 'multiple', 'session'),
-  ...['gc.freespacefilter', 'history.filter'],
+  ...['gc.freespacefilter', 'history.filter', 'cache.gha', 'cache.s3', 'cache.azblob'],
 ];
 
 const known = new Set(llbCaps);

@@ -58,6 +58,11 @@ interface LoadOptions {
 /** The network modes of steps that go by the proxy. They are ours: no definition of a client may have them. */
 export const ProxyMode = { default: 64, host: 65 } as const;
 
+/** Whether a step's network is a proxy. */
+export function isProxied(network: number): boolean {
+  return network === ProxyMode.default || network === ProxyMode.host;
+}
+
 /**
  * Does the same on the main thread for definitions of any size, with turns for other work between. `devices` may replace
  * the devices that steps ask for, as `rewrite` does with sources.
@@ -210,8 +215,7 @@ function proxiedMode(network: number): ExecOp['network'] | undefined {
 }
 
 function refuseOwnModes({ op }: Op): void {
-  const own: readonly number[] = Object.values(ProxyMode);
-  if (op.case !== 'exec' || !own.includes(op.value.network)) return;
+  if (op.case !== 'exec' || !isProxied(op.value.network)) return;
   throw fail('invalid', 'llb', `unknown network mode ${op.value.network}`);
 }
 

@@ -3,7 +3,9 @@ export { checkCaps, llbCaps } from './caps.ts';
 export { definitionJson } from './definition-json.ts';
 export { fromDefinition } from './from-definition.ts';
 export { given, outputOf } from './given.ts';
-export { type DeviceRewrite, type Graph, loadGraphInTurns, ProxyMode } from './graph.ts';
+export { type GoForm, type GoValue, goJson, goMessage } from './go-json.ts';
+export { type DeviceRewrite, type Graph, isProxied, loadGraphInTurns, ProxyMode } from './graph.ts';
+export { ignoringCache } from './ignoring-cache.ts';
 export {
   checkLimits,
   type LimitOption,

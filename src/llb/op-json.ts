@@ -20,10 +20,15 @@ const asWritten: Readonly<Record<string, string>> = {
 };
 
 /** The oneofs, and the fields that are written also with their defaults. */
-const choices: Readonly<Record<string, string>> = { op: 'Op', action: 'Action', user: 'User' };
+export const choices: Readonly<Record<string, string>> = { op: 'Op', action: 'Action', user: 'User' };
 const always: Readonly<Record<string, readonly string[]>> = {
   'pb.FileAction': ['input', 'secondaryInput', 'output'],
 };
+
+/** The name of a field in JSON. */
+export function nameInJson(field: string): string {
+  return asWritten[field] ?? field;
+}
 
 /** Writes an op without its inputs. */
 export function opJson(op: Op): Record<string, unknown> {
@@ -50,7 +55,7 @@ function jsonOf(typeName: string, message: Plain): Record<string, unknown> {
     }
     const value = message[name];
     if (value === undefined) continue;
-    const key = asWritten[name] ?? name;
+    const key = nameInJson(name);
     if (shape === 'list' || shape === 'packed') {
       const list = value as readonly Value[];
       if (list.length > 0) json[key] = list.map((each) => jsonValue(type, each));

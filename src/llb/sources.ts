@@ -203,7 +203,7 @@ export function uploadedAside(files: State): State {
 export interface HttpOptions extends OpOptions {
   /** Name of the file in the tree; default: the last part of the URL's path. */
   filename?: string;
-  /** The digest `sha256:…` that the file must have. */
+  /** The digest that the file must have: `sha256:…`, `sha384:…` or `sha512:…`. */
   checksum?: string;
   /** Permission bits; default 0600. */
   chmod?: number;

@@ -1,4 +1,5 @@
 /** Image types, digests, references, platforms and credentials. Pure. */
+export { algorithmOf, type Checksum, type ChecksumAlgorithm, parseChecksum } from './checksum.ts';
 export {
   type CredentialSource,
   hasCredentials,

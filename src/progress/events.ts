@@ -56,10 +56,15 @@ export interface UsageEvent {
   usage: StepUsage;
 }
 
-/** What a step that has run, well or not, has asked for by the proxy of its network. */
+/** What a step has asked for by the proxy of its network when it ran, well or not: now, or for a build before. */
 export interface NetworkEvent {
   vertex: Digest;
   network: NetworkUse;
+}
+
+/** The places in Dockerfiles from which vertices were made. */
+export interface SourcesEvent {
+  places: ReadonlyMap<Digest, SourceLocation>;
 }
 
 /** The receiver of a build's events. It is called synchronously and must not throw. */
@@ -72,6 +77,8 @@ export interface ProgressSink {
   usage?(event: UsageEvent): void;
   /** Left out likewise. */
   network?(event: NetworkEvent): void;
+  /** Left out likewise. It comes before the vertices begin. */
+  sources?(event: SourcesEvent): void;
 }
 
 /** Progress of one transfer or extraction, shown under a vertex. Numbers are bytes unless total is 0. */

@@ -13,5 +13,6 @@ export function forwarding(sink: ProgressSink): Required<ProgressSink> {
     warning: (event) => sink.warning(event),
     usage: (event) => sink.usage?.(event),
     network: (event) => sink.network?.(event),
+    sources: (event) => sink.sources?.(event),
   };
 }

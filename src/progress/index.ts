@@ -1,10 +1,12 @@
 /** The progress that a build reports of its vertices, and how often. */
+export { both } from './both.ts';
 export { boundProgress, canceledText, now } from './bound.ts';
 export type {
   LogEvent,
   NetworkEvent,
   ProgressSink,
   ReportStatus,
+  SourcesEvent,
   StatusEvent,
   UsageEvent,
   VertexEvent,

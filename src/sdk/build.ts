@@ -23,7 +23,9 @@ import {
   type OutputSpec,
   openEngine,
   runBuild,
+  type SignOptions,
   type StoreOptions,
+  signedOutputs,
   usernsRemapFromEnv,
 } from '../engine/index.ts';
 import { fail } from '../errors/index.ts';
@@ -31,6 +33,7 @@ import { type ContextSource, dockerfileAt } from '../frontend/index.ts';
 import { rawName } from '../linux/index.ts';
 
 import {
+  ignoringCache,
   limitSteps,
   marshal,
   parseNetwork,
@@ -89,13 +92,21 @@ export interface CommonOptions {
   sbom?: boolean | Partial<SbomOptions>;
   /** Pins, replaces or denies sources: the contents of a file that `drydock lock` wrote, or another source policy. */
   sourcePolicy?: object;
+  /** Signs the pushed images, as cosign does. */
+  sign?: SignOptions;
   /** The entitlements that are granted: `network.host`, `security.insecure`, `device`, `device=NAME[,alias=NAME]`. */
   allow?: string[];
   /** The limits of each step on the machine's resources, where its cgroups allow them. */
   limits?: StepLimits;
+  /** Asks no registry, git or web server: what is here is used, else the build rejects. Steps keep their network. */
+  offline?: boolean;
+  /** Builds twice without cache first, and rejects with what differs unless both have made the same. */
+  verifyReproducible?: boolean;
   progress?: Partial<ProgressSink>;
   signal?: AbortSignal;
   insecureRegistries?: string[];
+  /** A file that says whose signatures base images must have; default: $DRYDOCK_IMAGE_POLICY. */
+  imagePolicy?: string;
   /** The store that images are kept in; default: the root's own. */
   store?: Omit<StoreOptions, 'root'>;
 }
@@ -171,6 +182,7 @@ export async function build(options: DockerfileOptions): Promise<BuildResult> {
       namedContexts[name] = `local:context:${name}`;
     }
   }
+  const signed = withSigning(options);
   const asked: BuildOptions = {
     ...{
       context: source,
@@ -194,10 +206,12 @@ export async function build(options: DockerfileOptions): Promise<BuildResult> {
       namedContexts,
       sourceDateEpoch: options.sourceDateEpoch,
       check: options.check ?? false,
+      verifyReproducible: options.verifyReproducible,
+      offline: options.offline,
       allow: [...(options.allow ?? []), ...(options.network === 'host' ? ['network.host'] : [])],
     },
     tags: options.tags ?? [],
-    outputs: options.outputs ?? [],
+    outputs: signed.outputs ?? [],
     limits: options.limits,
     provenance: provenanceOf(options),
     sbom: sbomOf(options),
@@ -205,7 +219,7 @@ export async function build(options: DockerfileOptions): Promise<BuildResult> {
   };
   return run(
     ({ from, to }) => dockerfileBuild({ ...asked, cacheFrom: from, cacheTo: to }),
-    { ...options, locals },
+    { ...options, locals, signingSecrets: signed.signingSecrets },
     context instanceof Readable ? { context } : {},
   );
 }
@@ -216,6 +230,7 @@ export async function build(options: DockerfileOptions): Promise<BuildResult> {
  *     await buildState(image('alpine:3').run('apk add git').root(), { tags: ['git'] });
  */
 export async function buildState(state: State, options: StateOptions = {}): Promise<BuildResult> {
+  const signed = withSigning(options);
   const platform = options.platform === undefined ? hostPlatform() : parsePlatform(options.platform);
   const made = marshal(state, { platform });
   limitSteps(made, options.limits);
@@ -228,19 +243,28 @@ export async function buildState(state: State, options: StateOptions = {}): Prom
   return run(
     ({ from, to }) => ({
       frontend: definition(made, config),
-      outputs: options.outputs?.length ? options.outputs : [{ type: 'image', attrs: {} }],
+      verifyBy: options.verifyReproducible ? definition(ignoringCache(made), config) : undefined,
+      outputs: signed.outputs?.length ? signed.outputs : [{ type: 'image', attrs: {} }],
       tags: options.tags,
       platform: formatPlatform(platform),
       cacheFrom: from,
       cacheTo: to,
       allow: options.allow ?? [],
+      offline: options.offline,
       provenance: provenanceOf(options) || undefined,
       sbom: sbomOf(options) || undefined,
       rewrite: rewriteOf(options),
     }),
-    options,
+    { ...options, signingSecrets: signed.signingSecrets },
     {},
   );
+}
+
+/** The outputs, with what has them signed, and the secrets for that. Throws `invalid` when nothing is pushed. */
+function withSigning({ outputs, sign }: CommonOptions) {
+  if (sign === undefined) return { outputs };
+  const signed = signedOutputs(outputs ?? [], sign);
+  return { outputs: signed.outputs, signingSecrets: signed.secrets };
 }
 
 /** Checks the provenance's parameters. Throws `invalid` for impossible values. */
@@ -273,7 +297,7 @@ function isFolder(path: string): boolean {
 /** Runs a build on the engine that the options name, with the secrets, credentials and caches that they offer. */
 async function run(
   requestWith: (caches: { from: readonly CacheSpec[]; to: readonly CacheSpec[] }) => BuildRequest,
-  options: CommonOptions,
+  options: CommonOptions & { signingSecrets?: ReturnType<typeof signedOutputs>['secrets'] },
   uploads: Record<string, Readable>,
 ): Promise<BuildResult> {
   const caches = await clientCaches(options.cacheFrom ?? [], options.cacheTo ?? []);
@@ -288,6 +312,8 @@ async function run(
   const withSecrets = {
     ...session,
     async secret(id: string) {
+      const signing = options.signingSecrets?.[id];
+      if (signing !== undefined) return signing();
       const value = secrets.get(id);
       return typeof value === 'string' ? Buffer.from(value) : value;
     },
@@ -306,6 +332,7 @@ async function run(
       ...options.store,
       root: options.root ?? defaultRoot(),
       insecureRegistries: options.insecureRegistries,
+      imagePolicy: options.imagePolicy ?? (process.env.DRYDOCK_IMAGE_POLICY || undefined),
       explain: explainFromEnv(process.env),
       noProcessSandbox: noProcessSandboxFromEnv(process.env),
       usernsRemap: usernsRemapFromEnv(process.env),
@@ -315,7 +342,8 @@ async function run(
     }));
   try {
     const signal = options.signal ?? new AbortController().signal;
-    const built = await runBuild(engine, requestWith(caches), withSecrets, sink, signal);
+    const request = { ...requestWith(caches), traceparent: process.env.TRACEPARENT };
+    const built = await runBuild(engine, request, withSecrets, sink, signal);
     await caches.finish(built.metadata);
     const { imageId, descriptor, metadata, warnings, size, stored } = built;
     return { imageId, descriptor, metadata, warnings, size, stored };

@@ -15,6 +15,8 @@ export interface RefContext {
   lease: string;
   /** The client's credentials, for a lazy layer that must still be fetched. */
   credentials?: CredentialSource;
+  /** A lazy layer that must still be fetched is an error. */
+  offline?: boolean;
 }
 
 /** One immutable file tree; its methods make the tree real step by step, as far as the caller needs it. */

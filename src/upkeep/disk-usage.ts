@@ -23,6 +23,12 @@ export interface UsageRecord {
   shared: boolean;
   /** Its owner, where builds are kept apart; undefined: it is everybody's. */
   owner?: string;
+  /** What the build was made from that made it: a client's folder, what stands for one that is sent, or a URL. */
+  project?: string;
+  /** The full names of that build's images. */
+  images?: readonly string[];
+  /** Of a cache mount: its ID. */
+  mount?: string;
 }
 
 /** The records that a prune takes; without options, all that nothing else uses. */
@@ -35,10 +41,6 @@ export interface PruneOptions {
    * Stops once the cache takes no more than this many bytes. Records that were not used for the longest time go first.
    */
   keepBytes?: number;
-  /** Takes only records of these types. */
-  types?: RecordType[];
-  /** Takes only these ids. */
-  ids?: string[];
   /** Takes only records that this is true of. */
   fits?: (record: UsageRecord) => boolean;
   /** Takes only this owner's records and everybody's; undefined: all. */
@@ -70,6 +72,8 @@ const keptTypes: Record<keyof Kept, RecordType> = {
   uploads: 'source.local',
   gitMirrors: 'source.git.checkout',
   httpAnswers: 'regular',
+  imageAnswers: 'regular',
+  gitAnswers: 'regular',
 };
 
 /**
@@ -91,6 +95,8 @@ export async function* usagePages(deps: UsageDeps, owner?: string): AsyncGenerat
 
 interface Item {
   usage: UsageRecord;
+  /** Of a cache record: the snapshots that it keeps. */
+  snapshots?: readonly string[];
   /** The kind of a kept folder; undefined for a cache record. */
   folders?: KeptFolders;
 }
@@ -106,19 +112,22 @@ async function keptItems(deps: UsageDeps, owner: string | undefined): Promise<It
   for (const [kind, type] of Object.entries(keptTypes) as [keyof Kept, RecordType][]) {
     const folders = deps.kept[kind];
     for (const info of (await folders.list()).filter(isOf(owner))) {
-      items.push({ usage: { ...info, type, usageCount: 1, shared: false }, folders });
+      const { name, ...rest } = info;
+      const mount = kind === 'cacheMounts' ? name.replace(/:sha256:[0-9a-f]{64}$/, '') : undefined;
+      items.push({ usage: { ...rest, type, usageCount: 1, shared: false, mount }, folders });
     }
   }
   return items.sort((a, b) => a.usage.lastUsedAt - b.usage.lastUsedAt);
 }
 
 /** Kept folders and cache records in the order of their last use. */
-async function* itemPages(
+export async function* itemPages(
   { store, cache }: UsageDeps,
   kept: readonly Item[],
   owner: string | undefined,
+  held?: HeldSnapshots,
 ): AsyncGenerator<Item[], void> {
-  const held = await heldSnapshots(store);
+  held ??= await heldSnapshots(store);
   let next = 0;
   for (const records of cache.pages()) {
     if (isDue()) await nextTurn();
@@ -130,11 +139,16 @@ async function* itemPages(
         next++;
       }
       const snapshots = snapshotsOf(record);
-      const { id, type, description, size, createdAt, lastUsedAt, usageCount, owner } = record;
+      const { id, type, description, size, createdAt, lastUsedAt, usageCount, owner, madeFor } = record;
+      const { project, images } = madeFor ?? {};
       const inUse = snapshots.some((key) => held.byBuilds.has(key));
       const shared = snapshots.some((key) => held.byImages.has(key));
       page.push({
-        usage: { id, type, description, size, createdAt, lastUsedAt, usageCount, inUse, shared, owner },
+        snapshots,
+        usage: {
+          ...{ id, type, description, size, createdAt, lastUsedAt, usageCount, inUse, shared, owner },
+          ...{ project, images },
+        },
       });
     }
     yield page;
@@ -171,6 +185,8 @@ export async function prune(deps: UsageDeps, options: PruneOptions = {}): Promis
     }
     records.push(usage.id as Digest);
   }
+  // In the order in which they lie in the databases, so that each page is written once and not for each of its rows.
+  records.sort();
   const forget = async () => {
     for (let at = 0; at < records.length; at += leasesTogether) {
       const some = records.slice(at, at + leasesTogether);
@@ -195,8 +211,8 @@ export async function prune(deps: UsageDeps, options: PruneOptions = {}): Promis
 }
 
 /** What a prune takes. */
-async function choose(deps: UsageDeps, options: PruneOptions): Promise<Item[]> {
-  const { all, keepBytes, unusedFor, types, ids, fits, owner } = options;
+export async function choose(deps: UsageDeps, options: PruneOptions): Promise<Item[]> {
+  const { all, keepBytes, unusedFor, fits, owner } = options;
   const kept = await keptItems(deps, owner);
   let total = keepBytes === undefined ? 0 : totalOf(deps, kept, owner);
   const now = Date.now();
@@ -209,8 +225,6 @@ async function choose(deps: UsageDeps, options: PruneOptions): Promise<Item[]> {
       if (unusedFor !== undefined && now - usage.lastUsedAt < unusedFor) return chosen;
       if (usage.inUse || (!all && usage.shared)) continue;
       if (!all && (usage.type === 'internal' || usage.type === 'frontend')) continue;
-      if (types !== undefined && !types.includes(usage.type)) continue;
-      if (ids !== undefined && !ids.some((id) => matchesId(usage.id, id))) continue;
       if (fits?.(usage) === false) continue;
       chosen.push(item);
       total -= usage.size;
@@ -242,18 +256,15 @@ async function forgetDigests({ store, cache }: UsageDeps): Promise<void> {
 }
 
 /** Whether a prune leaves nothing but what is in use. */
-function isEverything({ all, unusedFor, keepBytes, types, ids, fits, owner }: PruneOptions): boolean {
-  return (
-    all === true && [unusedFor, keepBytes, types, ids, fits, owner].every((limit) => limit === undefined)
-  );
+function isEverything({ all, unusedFor, keepBytes, fits, owner }: PruneOptions): boolean {
+  return all === true && [unusedFor, keepBytes, fits, owner].every((limit) => limit === undefined);
 }
 
 /** What a prune took away, as builds are told later. */
-function ruleText({ by = 'a prune', all, unusedFor, keepBytes, types, ids, fits }: PruneOptions): string {
+function ruleText({ by = 'a prune', all, unusedFor, keepBytes, fits }: PruneOptions): string {
   const hours = unusedFor === undefined ? undefined : Math.round(unusedFor / 36e5);
   const parts = [
-    types === undefined ? '' : `of ${types.join(', ')}`,
-    ids === undefined && fits === undefined ? '' : 'of chosen records',
+    fits === undefined ? '' : 'of chosen records',
     hours === undefined
       ? ''
       : `of what was not used for ${hours >= 1 ? `${hours} h` : `${Math.round((unusedFor ?? 0) / 1000)} s`}`,
@@ -263,16 +274,19 @@ function ruleText({ by = 'a prune', all, unusedFor, keepBytes, types, ids, fits 
   return `${by} ${what}`;
 }
 
-function matchesId(id: string, wanted: string): boolean {
-  return id === wanted || id.startsWith(`sha256:${wanted}`) || id.startsWith(wanted);
-}
-
 function snapshotsOf(record: CacheRecord): string[] {
   return (record.results ?? []).flatMap((result) => (result.kind === 'snapshot' ? [result.key] : []));
 }
 
 /** The snapshots that running builds hold (by their leases) and that images hold, with their parents. */
-async function heldSnapshots(store: Store): Promise<{ byBuilds: Set<string>; byImages: Set<string> }> {
+interface HeldSnapshots {
+  byBuilds: Set<string>;
+  byImages: Set<string>;
+  /** Adds a snapshot with all below it to a set. */
+  addChain(set: Set<string>, key: string | undefined): void;
+}
+
+export async function heldSnapshots(store: Store): Promise<HeldSnapshots> {
   const infos = await store.snapshots.list();
   const parents = new Map(infos.map((info) => [info.key, info.parent]));
   const byBuilds = new Set<string>();
@@ -288,5 +302,5 @@ async function heldSnapshots(store: Store): Promise<{ byBuilds: Set<string>; byI
   const { imageChains } = await import('./image-chains.ts');
   for (const chain of await imageChains(store))
     addChain(byImages, (await store.snapshots.byChain(chain))?.key);
-  return { byBuilds, byImages };
+  return { byBuilds, byImages, addChain };
 }

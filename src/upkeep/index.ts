@@ -7,6 +7,8 @@ export {
   type UsageRecord,
   usagePages,
 } from './disk-usage.ts';
+export { foreseePrune } from './foresee.ts';
 export { GarbageCollector, type GcRule, type Space } from './gc.ts';
 export { migrateStore } from './migrate/migrate.ts';
+export { pruneFilters, readPruneFilters } from './prune-filter.ts';
 export { fieldsOf, isMutable, type PruneRule, pruneBy } from './prune-rule.ts';

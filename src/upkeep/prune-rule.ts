@@ -76,6 +76,9 @@ export function fieldsOf(record: UsageRecord): Fields {
     mutable: isMutable(record),
     immutable: !isMutable(record),
     parents: '',
+    image: (record.images ?? []).join(','),
+    project: record.project ?? '',
+    mount: record.mount ?? '',
   };
 }
 

@@ -1,7 +1,7 @@
 /** A pool of threads, the contract of its tasks, and turns of the main thread. */
 
 export { notePassed } from './large-stream.ts';
-export { isPoolIdle, poolLoaded, runTask, warmPool } from './pool.ts';
+export { isPoolIdle, poolLoaded, restPool, runTask, warmPool } from './pool.ts';
 export { PortSender, receiveFromTask, receiveStream, sendStream } from './port-stream.ts';
 export type { TaskContext } from './task.ts';
 export { atOnce, inTurns, isDue, nextTurn, sorted } from './turns.ts';

@@ -7,9 +7,6 @@
  * and that again and again: it took a third of the processor time of a transfer of 2 GB. A small collection in time
  * takes a third of a millisecond.
  */
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
-
 /** The bytes of a stream after which its chunks' memory is freed; in each layer of it they were copied once. */
 const most = 8 << 20;
 
@@ -30,6 +27,9 @@ export function notePassed(bytes: number): void {
 /** V8's own function; Node shows it to programs that are started with a flag for it. */
 function collector(): Collect {
   try {
+    // Few threads need them, and each would load them when it starts.
+    const { setFlagsFromString } = process.getBuiltinModule('node:v8');
+    const { runInNewContext } = process.getBuiltinModule('node:vm');
     setFlagsFromString('--expose-gc');
     const found: unknown = runInNewContext('gc');
     setFlagsFromString('--no-expose-gc');

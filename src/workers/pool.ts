@@ -270,6 +270,16 @@ export async function poolLoaded(): Promise<void> {
   clearTimeout(patience);
 }
 
+/** Ends the threads that have nothing to do. They are started anew when they are needed. */
+export function restPool(): void {
+  for (const thread of threads) {
+    if (thread.tasks.size > 0 || thread.loading.size > 0) continue;
+    threads.delete(thread);
+    clearTimeout(thread.rest);
+    void thread.worker.terminate();
+  }
+}
+
 /** Ends all threads. Only tests and one-shot tools need it; a process may exit with a warm pool. */
 export async function closePool(): Promise<void> {
   await Promise.all(

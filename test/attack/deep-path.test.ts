@@ -116,7 +116,7 @@ describe('a build context', () => {
     const [{ error }, cpu] = await cpuOf(() => build(tar(dockerfile, hole('big'))));
     expect(error).toBeUndefined();
     expect(cpu).toBeLessThan(10_000);
-    const usage = (await daemon.ask('GET', '/system/df')).json<{ LayersSize: number }>();
+    const usage = (await daemon.ask('GET', '/v1.51/system/df')).json<{ LayersSize: number }>();
     expect(usage.LayersSize).toBeLessThan(10 << 20);
   });
 });

@@ -45,8 +45,8 @@ const solve = async (count: number) => {
 
 test('60,000 refs of that end are looked through', async () => {
   expect(await solve(60_000)).toContain('repository does not contain ref main');
-}, 60_000);
+});
 
 test('of half a million, no more than a few MiB are read', async () => {
   expect(await solve(500_000)).toContain('git has printed more than 4 MiB');
-}, 60_000);
+});

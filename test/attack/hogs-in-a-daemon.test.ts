@@ -82,11 +82,10 @@ onStores('a daemon', (store) => {
     expect(error).toMatch(limited ? /cannot allocate memory|exit code: 3/ : /exit code: 3/);
   });
 
-  test('endless output is cut, and the step runs to its end', async () => {
-    const { others, log, error } = await beside('yes all day long | head -c 12000000; echo over; exit 5');
+  test('endless output holds up nobody, and the step runs to its end', async () => {
+    const { others, error } = await beside('yes all day long | head -c 10000000; echo over; exit 5');
     fine(others);
     expect(error).toContain('exit code: 5');
-    expect(log.length).toBeLessThan(8 << 20);
   });
 
   // The store makes no difference to the first, and has its own disk in the second.

@@ -11,8 +11,8 @@ import { gzipSync } from 'node:zlib';
 import { create, toBinary } from '@bufbuild/protobuf';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { encodeStatus, statusMediaType } from '../../src/api/buildkit/history/status-blob.ts';
-import { BuildLog } from '../../src/api/buildkit/jobs/build-log.ts';
 import { buildkitApi } from '../../src/api/buildkit/server.ts';
+import { BuildLog } from '../../src/api/shared/build-log.ts';
 import { readDir } from '../../src/engine/gateway/files.ts';
 import { lookLive } from '../../src/fs/live-view.ts';
 import { openView } from '../../src/fs/open.ts';
@@ -21,7 +21,7 @@ import { BuildHistoryRecordSchema } from '../../src/pb/moby/buildkit/v1/control_
 import { atOnce, inTurns } from '../../src/workers/turns.ts';
 import { Cli } from '../kit/cli.ts';
 import { startTestDaemon, type TestDaemon } from '../kit/daemon.ts';
-import { longestHold, promisedMs, usualHold } from '../kit/thread-time.ts';
+import { longestHold, mostHold, usualHold } from '../kit/thread-time.ts';
 import type { ControlCalls } from './control-client.ts';
 
 const many = <T>(count: number, item: (i: number) => T) => Array.from({ length: count }, (_, i) => item(i));
@@ -51,7 +51,7 @@ describe('a daemon that has been used a lot', () => {
     const hold = await usualHold(async () => {
       found = await call(name, argument);
     });
-    expect(hold).toBeLessThan(promisedMs);
+    expect(hold).toBeLessThan(mostHold);
     return found;
   };
 
@@ -95,7 +95,7 @@ describe('a daemon that has been used a lot', () => {
         [{ key: id, parts }],
       );
     }
-  }, 120_000);
+  });
   afterAll(async () => {
     await client.terminate();
     await daemon.stop();
@@ -104,7 +104,7 @@ describe('a daemon that has been used a lot', () => {
   test('tells 10,000 records of ended builds', async () => {
     expect(await quickly('history', [])).toBe(10_000);
     expect(await quickly('history', ['status==error', 'ref~=r1.*9,duration<1h'])).toBeGreaterThan(100);
-  }, 60_000);
+  });
 
   test('refuses 100,000 filters', async () => {
     await expect(
@@ -119,11 +119,11 @@ describe('a daemon that has been used a lot', () => {
         many(100_000, () => ''),
       ),
     ).rejects.toThrow(/longer than 65536/);
-  }, 60_000);
+  });
 
   test('tells the progress of a build of 10,000 vertices', async () => {
     expect(await quickly('status', 'r0')).toBe(10_000);
-  }, 60_000);
+  });
 
   test('lists and prunes 10,000 cache records', async () => {
     expect(await quickly('usage', [])).toBe(10_000);
@@ -132,8 +132,8 @@ describe('a daemon that has been used a lot', () => {
       pruned = await call('prune', ['description~=step']);
     });
     expect(pruned).toBe(10_000);
-    expect(hold).toBeLessThan(promisedMs * 2);
-  }, 60_000);
+    expect(hold).toBeLessThan(mostHold * 2);
+  });
 });
 
 test('progress of 10,000 vertices with a transfer each, and 100,000 lines of a letter, is told in pieces', async () => {
@@ -157,9 +157,9 @@ test('progress of 10,000 vertices with a transfer each, and 100,000 lines of a l
       });
       setImmediate(() => setTimeout(resolve, 500));
     });
-  expect(await usualHold(follow)).toBeLessThan(promisedMs);
+  expect(await usualHold(follow)).toBeLessThan(mostHold);
   expect(bytes).toBeGreaterThan(1 << 20);
-}, 60_000);
+});
 
 describe('a folder of 100,000 files', () => {
   let dir: string;
@@ -167,28 +167,24 @@ describe('a folder of 100,000 files', () => {
     dir = mkdtempSync(join(tmpdir(), 'drydock-large-'));
     mkdirSync(join(dir, 'large'));
     for (let i = 0; i < 100_000; i++) writeFileSync(join(dir, 'large', `file-${i}`), '');
-  }, 120_000);
+  });
   afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
   test.each([
     ['layers', { kind: 'layers', dirs: ['DIR'] }],
     ['folder', { kind: 'folder', dir: 'DIR', rootOwned: true }],
-  ])(
-    'is listed for a frontend, with a pattern: %s',
-    async (_, shape) => {
-      const spec = JSON.parse(JSON.stringify(shape).replace('DIR', dir));
-      let found = 0;
-      const hold = await usualHold(async () => {
-        const view = openView(spec);
-        found = (await inTurns(readDir(view, '/large', 'file-1*'))).length;
-      });
-      expect(found).toBe(11_111);
-      expect(hold).toBeLessThan(promisedMs);
-      const live = await inTurns(lookLive(spec, (view) => readDir(view, '/large', 'file-9999*')));
-      expect(live.map(({ path }) => path)).toEqual(['file-9999', ...many(10, (i) => `file-9999${i}`)]);
-    },
-    60_000,
-  );
+  ])('is listed for a frontend, with a pattern: %s', async (_, shape) => {
+    const spec = JSON.parse(JSON.stringify(shape).replace('DIR', dir));
+    let found = 0;
+    const hold = await usualHold(async () => {
+      const view = openView(spec);
+      found = (await inTurns(readDir(view, '/large', 'file-1*'))).length;
+    });
+    expect(found).toBe(11_111);
+    expect(hold).toBeLessThan(mostHold);
+    const live = await inTurns(lookLive(spec, (view) => readDir(view, '/large', 'file-9999*')));
+    expect(live.map(({ path }) => path)).toEqual(['file-9999', ...many(10, (i) => `file-9999${i}`)]);
+  });
 
   test('and one of 20,000 that a client sends', async () => {
     const cli = new Cli();
@@ -202,7 +198,7 @@ describe('a folder of 100,000 files', () => {
         const args = ['--host', daemon.host, 'build', sent];
         expect(await cli.run(args)).toMatchObject({ code: 0 });
       });
-      expect(hold).toBeLessThan(promisedMs * 2);
+      expect(hold).toBeLessThan(mostHold * 2);
     } finally {
       await daemon.stop();
       cli.close();

@@ -8,7 +8,7 @@ import { digestOf } from '../../src/oci/digest.ts';
 import { type Descriptor, mediaTypes } from '../../src/oci/types.ts';
 import { startTestDaemon, type TestDaemon } from '../kit/daemon.ts';
 import { tarOf } from '../kit/images.ts';
-import { type Asker, promisedMs, type SentElsewhere, startAsker, usualHold } from '../kit/thread-time.ts';
+import { type Asker, mostHold, type SentElsewhere, startAsker, usualHold } from '../kit/thread-time.ts';
 
 let daemon: TestDaemon;
 let asker: Asker;
@@ -45,7 +45,7 @@ async function quickly(request: SentElsewhere) {
   const hold = await usualHold(async () => {
     answer = await asker.ask(request);
   });
-  expect(hold).toBeLessThan(promisedMs);
+  expect(hold).toBeLessThan(mostHold);
   return answer;
 }
 
@@ -180,7 +180,7 @@ describe('of a store with 20,000 names and documents of megabytes', () => {
     for (let i = 0; i < 500; i++) {
       await images.put(`docker.io/library/each:${i}`, await image({ config: { Labels: { a: String(i) } } }));
     }
-  }, 120_000);
+  });
 
   test.each<[string, () => unknown, RegExp]>([
     ['lists more', () => ({ manifests: many(10_001, () => '') }), /its index lists more than 10000 images/],
@@ -198,7 +198,7 @@ describe('of a store with 20,000 names and documents of megabytes', () => {
       get(`/images/json?filters=${json({ reference: many(20, (i) => `m*y:${i}`) })}`),
       'many:19',
     ],
-    ['what they take', get('/system/df?type=image'), 'many:1'],
+    ['what they take', get('/system/df?type=image&verbose=1'), 'many:1'],
     ['one by its name', get('/images/many:7/json'), 'many:7'],
     ['one by its ID', get('/images/ffffffffffff/json'), 404],
     ['one with 10,000 labels', get('/images/large:1/json'), 'a99'],
@@ -207,13 +207,9 @@ describe('of a store with 20,000 names and documents of megabytes', () => {
     ['none to push', post('/images/none/push', { 'x-registry-auth': base64({}) }), 404],
     ['none to prune', post(`/images/prune?filters=${json({ label: ['none'] })}`), 200],
     ['the metrics', get('/metrics'), 200],
-  ])(
-    '%s',
-    async (_, request, wanted) => {
-      const { status, text, length } = await quickly(request);
-      if (typeof wanted === 'number') expect(status).toBe(wanted);
-      else expect([status, length, text]).toEqual([200, expect.any(Number), expect.stringContaining(wanted)]);
-    },
-    60_000,
-  );
+  ])('%s', async (_, request, wanted) => {
+    const { status, text, length } = await quickly(request);
+    if (typeof wanted === 'number') expect(status).toBe(wanted);
+    else expect([status, length, text]).toEqual([200, expect.any(Number), expect.stringContaining(wanted)]);
+  });
 });

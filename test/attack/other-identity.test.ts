@@ -518,7 +518,7 @@ onStores('another identity', (store) => {
     await solve('alice', step(line, { mounts, name: 'her step' }));
     const listed = async (who: Who) => {
       const { record } = await kits[who].control.diskUsage({});
-      const df = (await ask(who, 'GET', '/system/df?type=build-cache')).text;
+      const df = (await ask(who, 'GET', '/system/df?type=build-cache&verbose=1')).text;
       const all = record.map(({ Description }) => Description).join('\n');
       // Both APIs say the same.
       expect([all.includes('her step'), all.includes(mounts[0]!.id)]).toEqual([

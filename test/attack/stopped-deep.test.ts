@@ -42,5 +42,4 @@ test.each(['SIGTERM', 'SIGINT'] as const)(
     await cli.ok(['prune', '-af']);
     expect(readdirSync(join(cli.root, 'run'))).toEqual([]);
   },
-  120_000,
 );

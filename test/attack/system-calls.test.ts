@@ -3,7 +3,7 @@
  * user, with the numbers of this machine's type (and of x86's other two). None of them may succeed.
  */
 import { spawn } from 'node:child_process';
-import { mkdirSync, symlinkSync } from 'node:fs';
+import { cpSync, mkdirSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { ExecSpec } from '../../src/executor/types.ts';
@@ -23,6 +23,24 @@ const usr: ExecSpec['mounts'] = [{ dest: '/usr', readonly: true, source: { type:
 /** Runs a program in perl in a step. */
 const perl = (program: string, more: Partial<ExecSpec> = {}) =>
   h.run(['/usr/bin/perl', '-e', program], { mounts: usr, ...more });
+
+describe.skipIf(process.arch !== 'x64')('a 32-bit program, which opens sockets by socketcall', () => {
+  // Debian's, whose C library knows no other call for it.
+  const nc = ['/bin/busybox-i386', 'nc', '127.0.0.1', '1'];
+  beforeAll(() => {
+    cpSync('/usr/local/lib/drydock-test/busybox-i386', join(h.lower, 'bin/busybox-i386'));
+  });
+
+  test('opens none in a step of another platform, whose filter does not see what it asks for', async () => {
+    const { exitCode, err } = await h.run(nc, { machine: 'amd64' });
+    expect([exitCode, err]).toEqual([1, expect.stringContaining('Operation not permitted')]);
+  });
+
+  test('opens them in a step of its own', async () => {
+    const { exitCode, err } = await h.run(nc, { machine: '386' });
+    expect([exitCode, err]).toEqual([1, expect.stringContaining('Connection refused')]);
+  });
+});
 
 /** Names → numbers, x64 and arm64. https://github.com/torvalds/linux/tree/master/arch */
 const calls: Record<string, [x64: number, arm64: number, args?: string]> = {
@@ -61,6 +79,7 @@ const calls: Record<string, [x64: number, arm64: number, args?: string]> = {
   syslog: [103, 116, '2, "\\0" x 64, 64'],
   'quotactl of the disk': [179, 60, '0, 0, 0, 0'],
   'socket to the hypervisor': [41, 198, '40, 1, 0'],
+  'socket of the ciphers in the kernel': [41, 198, '38, 5, 0'],
 };
 
 const ofMachine = process.arch === 'arm64' ? 1 : 0;

@@ -5,9 +5,9 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { readBuild } from '../kit/build-answer.ts';
 import { startTestDaemon, type TestDaemon } from '../kit/daemon.ts';
-import { onStores } from '../kit/stores.ts';
+import { onLocal } from '../kit/stores.ts';
 
-onStores('curl', (store) => {
+onLocal('curl', (store) => {
   let daemon: TestDaemon;
   let context: string;
   const file = (name: string) => join(daemon.dir, name);

@@ -10,12 +10,12 @@ import { type BuildLine, traces } from '../kit/build-answer.ts';
 import { startTestDaemon, type TestDaemon } from '../kit/daemon.ts';
 import { tarOf } from '../kit/images.ts';
 import { startRegistry, type TestRegistry } from '../kit/registry.ts';
-import { onStores } from '../kit/stores.ts';
+import { onLocal } from '../kit/stores.ts';
 
 const busybox = { data: readFileSync('/bin/busybox'), mode: 0o755 };
 const account = { username: 'ann', password: 's3cret' };
 
-onStores('dockerode', (store) => {
+onLocal('dockerode', (store) => {
   let daemon: TestDaemon;
   let registry: TestRegistry;
   let docker: Docker;
@@ -131,7 +131,7 @@ onStores('dockerode', (store) => {
     const over = new Promise<void>((resolve) => stream.on('error', () => resolve()).on('close', resolve));
     stream.once('data', () => setTimeout(() => abort.abort(), 300));
     await over;
-    await expect.poll(() => running(daemon), { timeout: 10_000 }).toBe(0);
+    await expect.poll(() => running(daemon)).toBe(0);
   });
 
   test('examples/dockerode builds its folder', async () => {

@@ -13,7 +13,7 @@ import { startTestDaemon, type TestDaemon } from '../kit/daemon.ts';
 import { imageOf, putImage, type TestFile, tarOf } from '../kit/images.ts';
 import { startRegistry, type TestRegistry } from '../kit/registry.ts';
 import { SessionClient } from '../kit/session/session-client.ts';
-import { onStores } from '../kit/stores.ts';
+import { onLocal } from '../kit/stores.ts';
 
 const account = { username: 'ann', password: 's3cret' };
 const busybox = { data: readFileSync('/bin/busybox'), mode: 0o755 };
@@ -22,7 +22,7 @@ function contextOf(steps: string, name = 'Dockerfile', more: Record<string, Test
   return tarOf({ [name]: `FROM scratch\nCOPY busybox /bin/sh\n${steps}\n`, busybox, ...more });
 }
 
-onStores('a tar with version=2', (store) => {
+onLocal('a tar with version=2', (store) => {
   let daemon: TestDaemon;
   let registry: TestRegistry;
   /** One that wants an account. */
@@ -75,6 +75,21 @@ onStores('a tar with version=2', (store) => {
     const image = { name: 'outside:1', context, dockerfile, buildArgs: { A: 'b' } };
     const { build } = await provider.create(image, 'dead');
     expect(build.done).toContain('[2/2] RUN echo b > /out');
+  });
+
+  test('Terraform: build arguments ask for statements, which stay with the image, and the plan stays empty', async () => {
+    const buildArgs = { BUILDKIT_ATTEST_PROVENANCE: 'mode=min', BUILDKIT_ATTEST_SBOM: '' };
+    const image = { name: 'stated:1', context: contextOf('LABEL stated=1'), buildArgs };
+    const { imageId } = await provider.create(image, 'dead');
+    const stated = (await daemon.ask('GET', '/v1.51/images/stated:1/attestations')).json<
+      { PredicateType: string }[]
+    >();
+    expect(stated.map(({ PredicateType }) => PredicateType)).toEqual([
+      'https://spdx.dev/Document',
+      'https://slsa.dev/provenance/v1',
+    ]);
+    expect((await provider.create(image, 'dead')).imageId).toBe(imageId);
+    expect(await provider.read('stated:1')).toMatchObject({ imageId });
   });
 
   test('Terraform: the base image comes from a registry, for which a dead session has no account', async () => {

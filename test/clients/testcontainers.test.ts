@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { startTestDaemon, type TestDaemon } from '../kit/daemon.ts';
-import { onStores } from '../kit/stores.ts';
+import { onLocal } from '../kit/stores.ts';
 
 const run = promisify(execFile);
 const child = join(import.meta.dirname, 'children/testcontainers-build.ts');
@@ -15,7 +15,7 @@ interface Inspect {
   Config: { Labels: Record<string, string> | null };
 }
 
-onStores('testcontainers', (store) => {
+onLocal('testcontainers', (store) => {
   let daemon: TestDaemon;
   beforeAll(async () => {
     daemon = await startTestDaemon(store.options());

@@ -8,6 +8,7 @@ import { createClient } from '@connectrpc/connect';
 import { createGrpcTransport } from '@connectrpc/connect-node';
 import { afterAll, describe, expect, test } from 'vitest';
 import { buildkitdSetup } from '../../src/daemon/buildkitd.ts';
+import type { BuildkitdConfig } from '../../src/daemon/buildkitd-config.ts';
 import { readBuildkitdToml } from '../../src/daemon/buildkitd-config.ts';
 import { Control } from '../../src/pb/moby/buildkit/v1/control_pb.js';
 import { Cli } from '../kit/cli.ts';
@@ -235,7 +236,7 @@ describe('the command', () => {
         'buildkitd',
         ...['--root', join(cli.dir, 'state'), '--addr', `unix://${socket}`, '--debug'],
         ...['--oci-worker=true', '--containerd-worker=false', '--oci-worker-gc=false'],
-        '--oci-worker-labels=org.mobyproject.buildkit.worker.sandbox=true',
+        ...['--oci-worker-labels=org.mobyproject.buildkit.worker.sandbox=true', '--debugaddr', '127.0.0.1:0'],
       ],
       { stdio: ['ignore', 'ignore', 'pipe'] },
     );
@@ -255,8 +256,20 @@ describe('the command', () => {
     );
     const [worker] = (await client.listWorkers({})).record;
     expect(worker?.Labels['org.mobyproject.buildkit.worker.sandbox']).toBe('true');
+    const url = /http:\/\/127\.0\.0\.1:\d+/.exec(log)?.[0];
+    expect(await (await fetch(`${url}/metrics`)).text()).toMatch(/^drydock_builds_running 0$/m);
     child.kill('SIGTERM');
     expect(await once(child, 'exit')).toEqual([0, null]);
     expect(existsSync(socket)).toBe(false);
   });
+});
+
+test('--log-level wins over the file, and --debug over both', () => {
+  const levelOf = (flags: BuildkitdConfig) =>
+    buildkitdSetup(flags, { logLevel: 'warn' }, '/root').daemon.logLevel;
+  expect([levelOf({}), levelOf({ logLevel: 'error' }), levelOf({ logLevel: 'error', debug: true })]).toEqual([
+    'warn',
+    'error',
+    'debug',
+  ]);
 });

@@ -9,7 +9,7 @@ describe('settings', () => {
       '/etc/drydock/daemon.json',
     );
     const env = settingsFromEnv({ DRYDOCK_GROUP: 'env', DRYDOCK_HOST: 'fd://a,/b.sock', DRYDOCK_ROOT: '' });
-    expect(daemonConfig([{ group: 'flag' }, env, file], '/root')).toMatchObject({
+    expect(daemonConfig([{ group: 'flag' }, env, file.settings], '/root')).toMatchObject({
       root: '/root',
       group: 'flag',
       hosts: ['fd://a', '/b.sock'],
@@ -38,6 +38,119 @@ describe('settings', () => {
       stepOomScore: 900,
     });
     expect(() => settingsFromEnv({ DRYDOCK_INSECURE_TCP: 'maybe' })).toThrow(/want true or false/);
+  });
+});
+
+describe("dockerd's daemon.json", () => {
+  const read = (value: object) => parseSettings(JSON.stringify(value), '/etc/docker/daemon.json');
+  const configOf = (value: object) => daemonConfig([read(value).settings], '/root');
+
+  test('has settings under other names', () => {
+    expect(
+      configOf({
+        hosts: ['unix:///run/a.sock', 'tcp://0.0.0.0:2376'],
+        tlsverify: true,
+        tlscacert: '/certs/ca.pem',
+        tlscert: '/certs/cert.pem',
+        tlskey: 'key.pem',
+        'data-root': '/data/docker/',
+        'insecure-registries': ['10.0.0.0/8'],
+        'registry-mirrors': ['https://mirror.example'],
+        'cdi-spec-dirs': ['/cdi'],
+        'storage-driver': 'overlay2',
+        'default-ulimits': { nofile: { Name: 'nofile', Hard: 64000, Soft: 1024 } },
+        features: { 'containerd-snapshotter': true, buildkit: true },
+        'default-runtime': 'mine',
+        runtimes: { mine: { path: '/usr/bin/mine' } },
+        'shutdown-timeout': 20,
+        group: 'docker',
+        'default-shm-size': '128M',
+        'max-concurrent-downloads': 7,
+        'max-concurrent-uploads': 2,
+        'max-download-attempts': 9,
+      }),
+    ).toMatchObject({
+      hosts: ['unix:///run/a.sock', 'tcp://0.0.0.0:2376'],
+      tls: {
+        ca: '/certs/ca.pem',
+        cert: '/certs/cert.pem',
+        key: '/etc/docker/key.pem',
+        requireCertificate: true,
+      },
+      root: '/data/docker/drydock',
+      insecureRegistries: ['10.0.0.0/8'],
+      registryMirrors: { 'docker.io': ['https://mirror.example'] },
+      snapshotter: 'overlayfs',
+      imageStore: 'containerd',
+      runtime: '/usr/bin/mine',
+      shutdownTimeout: 20_000,
+      group: 'docker',
+      stepUlimits: [{ name: 'nofile', soft: 1024, hard: 64000 }],
+      stepShmSize: 128 << 20,
+      maxConcurrentDownloads: 7,
+      maxConcurrentUploads: 2,
+      maxDownloadAttempts: 9,
+    });
+    expect(configOf({ debug: true })).toMatchObject({ logLevel: 'debug' });
+    expect(configOf({ debug: false, 'log-level': 'warn' })).toMatchObject({ logLevel: 'warn' });
+    expect(configOf({ 'default-runtime': 'runc' })).toMatchObject({ runtime: 'runc' });
+  });
+
+  test('says how the cache is collected, and what builds may', () => {
+    const builder = (value: object) => read({ builder: value }).docker;
+    expect(builder({ gc: { enabled: false } }).gc).toEqual([]);
+    expect(builder({ gc: { enabled: true } }).gc).toBeUndefined();
+    expect(builder({ gc: { defaultKeepStorage: '20GB' } }).gc?.at(-1)).toMatchObject({
+      all: true,
+      reservedSpace: 20 * 2 ** 30,
+    });
+    const policy = [
+      { keepStorage: '512MB', filter: ['unused-for=48h', 'type=source.local'] },
+      { reservedSpace: '10%', maxUsedSpace: 1000, all: true },
+    ];
+    expect(builder({ gc: { enabled: true, policy } }).gc).toEqual([
+      { reservedSpace: 512 * 2 ** 20, unusedFor: 48 * 3_600_000, filters: ['type==source.local'] },
+      { reservedSpace: { percent: 10 }, maxUsedSpace: 1000, all: true },
+    ]);
+    expect(
+      builder({ entitlements: { 'network-host': true, 'security-insecure': false } }).entitlements,
+    ).toEqual(['network.host']);
+    expect(builder({ history: { maxEntries: 7, maxAge: '1h' } }).history).toEqual({
+      maxEntries: 7,
+      maxAge: 3_600_000,
+    });
+    const { docker } = read({
+      dns: ['9.9.9.9'],
+      'dns-search': ['corp'],
+      proxies: { 'http-proxy': 'http://p:1', 'no-proxy': 'corp' },
+      'cgroup-parent': 'builds',
+      'min-api-version': '1.44',
+    });
+    expect(docker).toEqual({
+      dns: { nameservers: ['9.9.9.9'], options: [], searchDomains: ['corp'] },
+      proxies: { HTTP_PROXY: 'http://p:1', NO_PROXY: 'corp' },
+      cgroupParent: 'builds',
+      minApiVersion: '1.44',
+      warnings: [],
+    });
+  });
+
+  test('may have names of containers, which are told to do nothing; what would be let pass unseen is refused', () => {
+    const { docker, settings } = read({ 'log-driver': 'journald', 'live-restore': true, bip: '10.1.0.1/24' });
+    expect(settings).toEqual({});
+    expect(docker.warnings).toHaveLength(3);
+    expect(docker.warnings[0]).toContain('"log-driver"');
+    for (const [value, words] of [
+      [{ 'authorization-plugins': ['x'] }, /no setting "authorization-plugins"/],
+      [{ builder: { gc: { keep: 1 } } }, /no setting "builder.gc.keep"/],
+      [{ builder: { entitlements: { network: true } } }, /no entitlement "network"/],
+      [{ hosts: 'unix:///x' }, /daemon.json:1:10: this wants a list/],
+      [{ 'min-api-version': 'new' }, /version such as/],
+      [{ builder: { gc: { policy: [{ keepStorage: 'much' }] } } }, /no amount of space/],
+      [{ proxies: { 'ftp-proxy': 'x' } }, /no proxy "ftp-proxy"/],
+    ] as const) {
+      expect(() => read(value)).toThrow(words);
+    }
   });
 });
 

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { get, type IncomingMessage } from 'node:http';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { ApiHost } from '../../src/api/shared/host.ts';
+import { statusOf } from '../../src/grpc/status.ts';
 import { startTestDaemon, type TestDaemon } from '../kit/daemon.ts';
 
 let daemon: TestDaemon;
@@ -41,13 +42,21 @@ describe('stopping', () => {
     expect(await build.ended).toBe('done');
     expect(existsSync(daemon.socket)).toBe(false);
   });
-  test('cancels one that does not', async () => {
+  test('hands back one that does not: its client is told to try again', async () => {
     const build = slowBuild();
     await daemon.halt();
-    await expect(build.ended).rejects.toMatchObject({ code: 'canceled' });
+    const error = await build.ended.catch((err: unknown) => err);
+    expect(error).toMatchObject({ code: 'unavailable', hint: expect.stringContaining('Build again') });
+    // What clients of BuildKit's API see, and try again elsewhere.
+    expect(statusOf(error).code).toBe(14);
     expect(daemon.log().map(({ message }) => message)).toContain(
-      'the deadline has passed: builds are cancelled',
+      'the deadline has passed: builds are handed back',
     );
+  });
+  test('one whose client had gone before is cancelled all the same', async () => {
+    const gone = AbortSignal.abort(new Error('gone'));
+    const ended = host.builds.run({ id: 'x', owner: 'me' }, gone, async (signal) => signal.throwIfAborted());
+    await expect(ended).rejects.toMatchObject({ code: 'canceled' });
   });
   test('takes no new builds meanwhile', async () => {
     const build = slowBuild();

@@ -62,7 +62,7 @@ test('a daemon whose containerd is not there says so and does not start', async 
 test('the store is a setting like others: flag, variable, file', () => {
   const file = parseSettings('{"image-store": "containerd", "containerd-namespace": "team"}', 'daemon.json');
   const env = settingsFromEnv({ DRYDOCK_CONTAINERD_ADDRESS: '/run/other.sock' });
-  expect(daemonConfig([{ 'containerd-namespace': 'mine' }, env, file], '/root')).toMatchObject({
+  expect(daemonConfig([{ 'containerd-namespace': 'mine' }, env, file.settings], '/root')).toMatchObject({
     imageStore: 'containerd',
     containerdAddress: '/run/other.sock',
     containerdNamespace: 'mine',

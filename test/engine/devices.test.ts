@@ -10,7 +10,7 @@ import { ApiBuilds, shellContext } from '../kit/api-builds.ts';
 import { Builds } from '../kit/builds.ts';
 import { busyboxRoot } from '../kit/busybox.ts';
 import { Cli } from '../kit/cli.ts';
-import { onStores } from '../kit/stores.ts';
+import { onLocal } from '../kit/stores.ts';
 
 let dir: string;
 let specDirs: string[];
@@ -50,7 +50,7 @@ afterAll(async () => {
   rmSync(dir, { recursive: true });
 });
 
-onStores('a step with a device', (store) => {
+onLocal('a step with a device', (store) => {
   const builds = new Builds();
   beforeAll(async () => {
     const root = join(builds.dir, 'root');

@@ -5,7 +5,7 @@ import { Emulation } from '../../src/emulation/emulation.ts';
 import { amd64Levels } from '../../src/emulation/levels.ts';
 import { hostPlatform } from '../../src/oci/platform.ts';
 import { ApiBuilds, shellContext } from '../kit/api-builds.ts';
-import { onStores } from '../kit/stores.ts';
+import { onLocal } from '../kit/stores.ts';
 
 const host = hostPlatform().architecture;
 const known = await new Emulation().support();
@@ -14,7 +14,7 @@ const foreign = known.find(({ runs, handler }) => !runs && handler === undefined
 const arch = foreign?.architecture ?? '';
 const refused = `this machine cannot run programs for linux/${arch === 'arm' ? 'arm/v7' : arch}: it has no emulator`;
 
-onStores('programs for another processor', (store) => {
+onLocal('programs for another processor', (store) => {
   let api: ApiBuilds;
   beforeAll(async () => {
     api = await ApiBuilds.open(store);

@@ -8,7 +8,7 @@ import { builtOf, bytesOf, shellContext } from '../kit/api-builds.ts';
 import { Builds } from '../kit/builds.ts';
 import { busyboxRoot } from '../kit/busybox.ts';
 import { Cli } from '../kit/cli.ts';
-import { onStores } from '../kit/stores.ts';
+import { onLocal } from '../kit/stores.ts';
 
 afterAll(() => closePool());
 
@@ -20,7 +20,7 @@ const look =
   'cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us /sys/fs/cgroup/cpu/cpu.cfs_period_us /sys/fs/cgroup/cpu.max 2>/dev/null; grep Cpus_allowed_list /proc/self/status; ulimit -n';
 const seen = /20000\s[\s\S]*50000\s[\s\S]*Cpus_allowed_list:\s*0\s[\s\S]*\b77\b/;
 
-onStores('Control.Solve', (store) => {
+onLocal('Control.Solve', (store) => {
   let kit: ControlKit;
   beforeAll(async () => {
     kit = await ControlKit.start(store.options());

@@ -10,8 +10,8 @@ beforeAll(() =>
   builds.open({
     stepMemory: 48 << 20,
     stepCpus: 0.5,
-    stepTimeout: 3000,
     stepUlimits: [{ name: 'nofile', soft: 123, hard: 456 }],
+    stepShmSize: 8 << 20,
   }),
 );
 afterAll(async () => {
@@ -21,8 +21,10 @@ afterAll(async () => {
 
 test('hold steps whose build says nothing', async () => {
   const { read } = await builds.build(`RUN ulimit -n > /tmp/soft; ulimit -Hn > /tmp/hard
+RUN df -k /dev/shm | tail -1 > /tmp/shm
 RUN cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max > /tmp/memory 2>/dev/null || true`);
   expect([read('/tmp/soft'), read('/tmp/hard')]).toEqual(['123\n', '456\n']);
+  expect(read('/tmp/shm')).toMatch(/ 8192 /);
   expect(read('/tmp/memory')).toContain(String(48 << 20));
 });
 
@@ -40,27 +42,46 @@ test('give way to what a build asks for, but not beyond memory and processors', 
 });
 
 test('a step that runs too long is stopped, with all that it started', async () => {
-  await expect(builds.build('RUN echo begun; sleep 1000 & sleep 1000')).rejects.toMatchObject({
-    code: 'failed',
-    message: expect.stringMatching(/sleep 1000" was stopped: it ran longer than a step may here \(3 s\)$/),
-    logTail: expect.arrayContaining(['begun']),
-    step: expect.stringContaining('RUN echo begun'),
-    hint: expect.stringContaining('step-timeout'),
-  });
+  const hasty = new Builds();
+  await hasty.open({ stepTimeout: 3000 });
+  try {
+    await expect(hasty.build('RUN echo begun; sleep 1000 & sleep 1000')).rejects.toMatchObject({
+      code: 'failed',
+      message: expect.stringMatching(/sleep 1000" was stopped: it ran longer than a step may here \(3 s\)$/),
+      // The programs that held it say nothing of its end.
+      logTail: ['begun'],
+      step: expect.stringContaining('RUN echo begun'),
+      hint: expect.stringContaining('step-timeout'),
+    });
+  } finally {
+    await hasty.close();
+  }
 });
 
 test('are read from settings and from the environment, by their names', () => {
   const texts: Record<string, string> = {
     'max-parallelism': '3',
     'step-cpus': '1.5',
+    'step-log-max-size': '10m',
+    'step-log-max-speed': '-1',
     'step-memory': '2g',
+    'step-shm-size': '128m',
+    'max-concurrent-downloads': '7',
+    'max-concurrent-uploads': '2',
+    'max-download-attempts': '1',
     'step-timeout': '1h30m',
     'step-ulimit': 'nofile=10:20, core=0',
   };
   const limits = {
     maxParallelism: 3,
     stepCpus: 1.5,
+    stepLogSize: 10 << 20,
+    stepLogSpeed: Number.POSITIVE_INFINITY,
     stepMemory: 2 ** 31,
+    stepShmSize: 128 << 20,
+    maxConcurrentDownloads: 7,
+    maxConcurrentUploads: 2,
+    maxDownloadAttempts: 1,
     stepTimeout: 5_400_000,
     stepUlimits: [
       { name: 'nofile', soft: 10, hard: 20 },
@@ -74,8 +95,12 @@ test('are read from settings and from the environment, by their names', () => {
   ]);
   expect(stepLimitsFromEnv(Object.fromEntries(variables))).toEqual(limits);
   expect(stepLimitsFromEnv({ DRYDOCK_STEP_MEMORY: '' })).toEqual({});
+  const theirs = { BUILDKIT_STEP_LOG_MAX_SIZE: '-1', BUILDKIT_STEP_LOG_MAX_SPEED: '100' };
+  expect(stepLimitsFromEnv(theirs)).toEqual({ stepLogSize: Number.POSITIVE_INFINITY, stepLogSpeed: 100 });
+  expect(stepLimitsFromEnv({ ...theirs, DRYDOCK_STEP_LOG_MAX_SIZE: '7' }).stepLogSize).toBe(7);
   for (const [name, text, says] of [
     ['DRYDOCK_STEP_MEMORY', 'much', 'invalid DRYDOCK_STEP_MEMORY "much": want a size such as 2g'],
+    ['BUILDKIT_STEP_LOG_MAX_SIZE', '-2', 'invalid BUILDKIT_STEP_LOG_MAX_SIZE "-2": want bytes'],
     ['DRYDOCK_STEP_CPUS', '0', 'invalid DRYDOCK_STEP_CPUS "0": want a number of processors'],
     ['DRYDOCK_STEP_TIMEOUT', '90d', 'invalid DRYDOCK_STEP_TIMEOUT "90d": want seconds'],
     ['DRYDOCK_STEP_ULIMIT', 'files=3', 'DRYDOCK_STEP_ULIMIT: invalid ulimit type: files'],

@@ -5,9 +5,10 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { openEngine } from '../../src/engine/engine.ts';
 import { build, type DockerfileOptions } from '../../src/sdk/build.ts';
+import { prune } from '../../src/upkeep/disk-usage.ts';
 import { closePool } from '../../src/workers/pool.ts';
 import { Builds } from '../kit/builds.ts';
 import { makeCerts } from '../kit/certs.ts';
@@ -17,7 +18,10 @@ let server: Server;
 let port: number;
 beforeAll(async () => {
   await builds.open();
-  server = createServer((request, response) => response.end(`content of ${request.url}`));
+  server = createServer(({ url }, response) => {
+    if (url === '/missing') response.statusCode = 404;
+    response.end(`content of ${url}`);
+  });
   await new Promise<void>((resolve) => server.listen(0, '0.0.0.0', resolve));
   port = (server.address() as AddressInfo).port;
 });
@@ -80,16 +84,66 @@ test('what a step gets is material of the result, and a build of such steps is h
   });
 });
 
-test('a step that was cached is said to be unknown; it is another one than without a proxy', async () => {
-  const step = `RUN wget -q -O /tmp/again http://files.example:${port}/again`;
-  await proxied(step);
-  const { isHermetic, network } = await proxied(step);
-  expect(isHermetic).toBe(false);
-  expect(network).toMatchObject({ mode: 'proxy', proxy: { incomplete: [{ reason: 'cached' }] } });
+test('a step that was cached tells what it asked for when it ran; it is another one than without a proxy', async () => {
+  const url = `http://files.example:${port}/again`;
+  const step = `RUN wget -q -O /tmp/again ${url}; wget -q ${url.replace('again', 'missing')} || true`;
+  const { logs: _, read: __, ...first } = await proxied(step);
+  expect(first.materials).toHaveLength(1);
+  const network = {
+    mode: 'proxy',
+    proxy: { incomplete: [{ method: 'GET', reason: 'unsuccessful_response' }] },
+  };
+  expect(first).toMatchObject({ isHermetic: false, network });
+  expect(await proxied(step)).toMatchObject(first);
+  // Its own result is not needed here: the step after it is cached as well.
+  const chain = `RUN wget -q -O /tmp/chained ${url}\nRUN cat /tmp/chained >/tmp/copy`;
+  for (let i = 0; i < 2; i++) {
+    expect(await proxied(chain)).toMatchObject({ isHermetic: true, materials: first.materials });
+  }
   const plain = await proxied(step, { proxyNetwork: false });
   expect(plain.logs).not.toContain('proxy network requests');
   expect(plain).toMatchObject({ isHermetic: false, network: undefined, materials: [] });
 });
+
+test('a step from a cache elsewhere is said to be unknown', async () => {
+  const step = `RUN wget -q -O /tmp/far http://files.example:${port}/far`;
+  const src = mkdtempSync(join(builds.dir, 'cache-'));
+  await proxied(step, { cacheTo: [{ type: 'local', attrs: { dest: src, mode: 'max' } }] });
+  await prune(builds.engine, { all: true });
+  const cacheFrom = [{ type: 'local', attrs: { src } }];
+  const { isHermetic, network, logs } = await proxied(step, { cacheFrom });
+  expect(logs).toBe('');
+  expect(isHermetic).toBe(false);
+  expect(network).toMatchObject({ mode: 'proxy', proxy: { incomplete: [{ reason: 'cached' }] } });
+});
+
+test.each(['the builder’s', 'the step’s'])(
+  'a proxy of the network around, %s, is asked in its turn',
+  async (whose) => {
+    const asked: string[] = [];
+    const company = createServer(({ url }, response) => {
+      asked.push(url ?? '');
+      response.end(`by the company’s proxy: ${url}`);
+    });
+    await new Promise<void>((resolve) => company.listen(0, '0.0.0.0', resolve));
+    const at = (company.address() as AddressInfo).port;
+    const url = `http://nowhere.example/${whose.length}`;
+    // The step reaches this host by the address that the build gives it alone.
+    const buildArgs: Record<string, string> =
+      whose === 'the step’s' ? { HTTP_PROXY: `http://files.example:${at}` } : {};
+    if (whose === 'the builder’s') vi.stubEnv('http_proxy', `http://127.0.0.1:${at}`);
+    try {
+      const { read, materials, isHermetic } = await proxied(`RUN wget -q -O /tmp/data ${url}`, { buildArgs });
+      expect(read('data')).toBe(`by the company’s proxy: ${url}`);
+      expect(asked).toEqual([url]);
+      expect(materials.map(({ uri }) => uri)).toEqual([url]);
+      expect(isHermetic).toBe(true);
+    } finally {
+      vi.unstubAllEnvs();
+      company.close();
+    }
+  },
+);
 
 test('nothing else gets out: no address, no name, not this host', async () => {
   const own = Object.values(networkInterfaces())

@@ -2,6 +2,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { looksSecret, Masks, maskUrls } from '../../src/errors/mask.ts';
+import { threadMs } from '../kit/thread-time.ts';
 
 test('names that look like a secret’s', () => {
   const secret = [
@@ -98,8 +99,9 @@ describe('the secrets of a build', () => {
       '?a='.repeat(1 << 18),
       '?'.repeat(1 << 20),
     ];
-    const started = performance.now();
-    for (const text of texts) masks.text(`://${text}`);
-    expect(performance.now() - started).toBeLessThan(5_000);
+    const took = threadMs(() => {
+      for (const text of texts) masks.text(`://${text}`);
+    });
+    expect(took).toBeLessThan(5_000);
   });
 });

@@ -29,8 +29,7 @@ export class Cli {
   readonly #children = new Set<ChildProcess>();
 
   constructor() {
-    // Makes the bundle again when a source is newer.
-    execFileSync(join(clone, 'drydock'), ['version'], { stdio: ['ignore', 'ignore', 'inherit'] });
+    bundleOnce();
     mkdirSync(join(this.dir, 'docker-config'));
   }
 
@@ -116,6 +115,15 @@ export class Cli {
     unmountBelow(this.dir);
     rmSync(this.dir, { recursive: true, force: true });
   }
+}
+
+let bundled = false;
+
+/** Makes the bundle again when a source is newer: sources stay as they are while tests run. */
+function bundleOnce(): void {
+  if (bundled) return;
+  execFileSync(join(clone, 'drydock'), ['version'], { stdio: ['ignore', 'ignore', 'inherit'] });
+  bundled = true;
 }
 
 export async function outputOf(child: ChildProcess): Promise<Output> {

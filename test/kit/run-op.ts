@@ -67,7 +67,7 @@ export async function runOp(
     devices: new DeviceRegistry({ disabled: true }),
     emulation: new Emulation(),
     executor: {
-      expect: () => {},
+      expect: () => () => {},
       run: async () => {
         throw new Error('no process is run here');
       },

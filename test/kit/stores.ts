@@ -1,5 +1,5 @@
 /**
- * The same tests on each store. One containerd serves a test file; each engine on it has a namespace of its own, so
+ * The same tests on each store, or on one. One containerd serves a test file; each engine on it has a namespace of its own, so
  * that it starts empty.
  *
  *   onStores('tagging', (store) => {
@@ -34,6 +34,12 @@ export function onStores(
   tests: (store: OneStore) => void,
   options: TestContainerdOptions = {},
 ): void {
+  onLocal(name, tests);
+  onContainerd(`${name} (store/containerd)`, tests, options);
+}
+
+/** Describes tests of what lies above the stores, where the same code runs on each: the local one says it. */
+export function onLocal(name: string, tests: (store: OneStore) => void): void {
   describe(`${name} (store/local)`, () => {
     tests({
       kind: 'local',
@@ -44,7 +50,6 @@ export function onStores(
       },
     });
   });
-  onContainerd(`${name} (store/containerd)`, tests, options);
 }
 
 /** Describes tests that are about containerd alone. */

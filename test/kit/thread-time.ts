@@ -4,11 +4,53 @@
  */
 import { Worker } from 'node:worker_threads';
 
-/** What is promised: how long the thread may be kept from others, ms of CPU. */
-export const promisedMs = 50;
+/** What is promised: how long the thread may be kept from others, ms of CPU on a machine of usual speed. */
+const promisedMs = 50;
 
-/** The longest that the thread was not to be had while something ran, ms of CPU between two of its own timers. */
+/**
+ * Most that a test's hold may be. The test's own work, the collector, and other processes that take the caches away add
+ * to what is promised.
+ */
+export const mostHold = promisedMs * 2;
+
+/** ms of CPU that the piece of work below takes on a machine of usual speed. */
+const usualMs = 8;
+
+/** How many times longer this machine takes for the same work now, at least 1. */
+function slowness(): number {
+  const took: number[] = [];
+  for (let i = 0; i < 5; i++) {
+    const before = process.threadCpuUsage();
+    const rows = Array.from({ length: 6000 }, (_, at) => ({
+      name: `name-${at % 977}`,
+      at,
+      list: [at, at + 1],
+    }));
+    const seen = new Map<string, number>();
+    for (const { name, at } of JSON.parse(JSON.stringify(rows)) as typeof rows)
+      seen.set(name.replace(/-(\d+)$/, '+$1'), at);
+    [...seen].sort(([a], [b]) => (a < b ? -1 : 1));
+    const { user, system } = process.threadCpuUsage(before);
+    took.push((user + system) / 1000);
+  }
+  return Math.max(1, (took.sort((a, b) => a - b)[2] as number) / usualMs);
+}
+
+/** ms of CPU of this thread that something takes, on a machine of usual speed. */
+export function threadMs(what: () => unknown): number {
+  const slow = slowness();
+  const before = process.threadCpuUsage();
+  what();
+  const { user, system } = process.threadCpuUsage(before);
+  return (user + system) / 1000 / slow;
+}
+
+/**
+ * The longest that the thread was not to be had while something ran: ms of CPU between two of its own timers, on a
+ * machine of usual speed.
+ */
 export async function longestHold(what: () => Promise<unknown>): Promise<number> {
+  const slow = slowness();
   let longest = 0;
   let last = process.threadCpuUsage();
   const look = () => {
@@ -23,11 +65,8 @@ export async function longestHold(what: () => Promise<unknown>): Promise<number>
   } finally {
     clearInterval(timer);
   }
-  return longest;
+  return longest / Math.max(slow, slowness());
 }
-
-/** Most that a hold may be, with what the test's own work and the collector's may add to it, ms of CPU. */
-export const mostHold = promisedMs + 10;
 
 /**
  * The same of what is done several times, until it is as short as it has to be: the shortest, as what is compiled once,
@@ -35,7 +74,7 @@ export const mostHold = promisedMs + 10;
  */
 export async function usualHold(what: (attempt: number) => Promise<unknown>, times = 4): Promise<number> {
   let least = Number.POSITIVE_INFINITY;
-  for (let i = 0; i < times && least > promisedMs; i++)
+  for (let i = 0; i < times && least >= mostHold; i++)
     least = Math.min(least, await longestHold(() => what(i)));
   return least;
 }

@@ -158,7 +158,7 @@ RUN --network=none ip link | wc -l
     const ended = new Promise((resolve) => child.once('close', resolve));
     child.kill('SIGKILL');
     await ended;
-    await expect.poll(() => user.processes(), { timeout: 10_000 }).toEqual([]);
+    await expect.poll(() => user.processes()).toEqual([]);
   });
 });
 

@@ -86,11 +86,11 @@ describe('a step', () => {
     build.stderr?.on('data', (text) => {
       said += text;
     });
-    await expect.poll(() => sleepers(), { timeout: 20_000 }).toEqual([first]);
+    await expect.poll(() => sleepers()).toEqual([first]);
     expect(said).toMatch(/ 0\n/);
     expect(said).toMatch(new RegExp(` 0 +${first} +65536\n`));
     build.kill('SIGINT');
-    await expect.poll(() => sleepers(), { timeout: 20_000 }).toEqual([]);
+    await expect.poll(() => sleepers()).toEqual([]);
   });
 
   test('opens its output anew, and has its mounts with its own users', async () => {
@@ -120,6 +120,28 @@ RUN id -u; echo x >/sticky/ann; stat -c %u /sticky/ann
     const folder = join(cli.root, 'cache-mounts');
     const file = execFileSync('find', [folder, '-name', 'f'], { encoding: 'utf8' }).trim();
     expect(statSync(file).uid).toBe(1000);
+  });
+
+  test.each([
+    ['default', 'eth0 lo'],
+    ['none', 'lo'],
+  ])('sees its own interfaces in /sys, which it cannot change: network %s', async (network, interfaces) => {
+    const said = await output(
+      `RUN --network=${network} echo /sys/class/net/*; touch /sys/x 2>&1; grep -c ' /sys/kernel/' /proc/self/mounts; [ -z "$(ls /sys/firmware)" ] && echo hidden`,
+    );
+    const paths = interfaces.split(' ').map((name) => `/sys/class/net/${name}`);
+    expect(said).toContain(`${paths.join(' ')}\n`);
+    expect(said).toMatch(/touch: \/sys\/x: Read-only file system\n0\nhidden\n/);
+  });
+
+  test('shows the host’s interfaces in /sys where it has the host’s network', async () => {
+    // Steps of other tests come and go with theirs meanwhile.
+    const own = () => readdirSync('/sys/class/net').map((name) => `/sys/class/net/${name}`);
+    const before = own();
+    const said = await output('RUN --network=host echo /sys/class/net/*', ['--allow', 'network.host']);
+    const both = own().filter((name) => before.includes(name));
+    expect(both).toContain('/sys/class/net/lo');
+    expect(said.split(/\s+/)).toEqual(expect.arrayContaining(both));
   });
 
   test('with security.insecure is the machine’s root, as it asked to be', async () => {

@@ -1,6 +1,6 @@
 /** Truth values have Go's twelve spellings, wherever a flag, an option or an attribute takes one. */
 import { describe, expect, test } from 'vitest';
-import { boolFilter, Query, readFilters } from '../../src/api/docker/http/query.ts';
+import { Query, readFilters } from '../../src/api/docker/http/query.ts';
 import { buildFlags } from '../../src/cli/build/flags.ts';
 import { parseFlags } from '../../src/cli/flags.ts';
 import { settingsFromEnv } from '../../src/daemon/settings.ts';
@@ -13,6 +13,7 @@ import { ignoresError, parseExport } from '../../src/remote-cache/attrs.ts';
 import { inlineByArg } from '../../src/remote-cache/spec-text.ts';
 import { attrReader } from '../../src/source/attrs.ts';
 import { parseBool } from '../../src/words/bool.ts';
+import { boolFilter } from '../../src/words/index.ts';
 
 const yes = ['1', 't', 'T', 'true', 'TRUE', 'True'];
 const no = ['0', 'f', 'F', 'false', 'FALSE', 'False'];

@@ -1,10 +1,10 @@
 /** Durations as Go reads them, wherever a flag, a filter or a configuration takes one. */
 import { expect, test } from 'vitest';
 import { recordFilter } from '../../src/api/buildkit/history/filter.ts';
-import { readTime } from '../../src/api/docker/http/query.ts';
 import { parseDuration as flagDuration } from '../../src/cli/units.ts';
 import { parseDuration as healthDuration } from '../../src/frontend/dockerfile/parse/healthcheck-duration.ts';
 import { daysAndWeeks, durationMs, durationNs } from '../../src/words/duration.ts';
+import { readTime } from '../../src/words/index.ts';
 
 const ns = (text: string) => durationNs(text, (why) => new Error(why));
 

@@ -14,6 +14,7 @@ import type { BuildCaches } from '../caches.ts';
 import type { Engine } from '../engine.ts';
 import { emptyIgnoredCaches } from '../fresh-caches.ts';
 import type { Rules } from '../rules.ts';
+import { tellExcluded } from './excluded.ts';
 import { BridgeRef, type RefSolver } from './ref.ts';
 import type { Asked, BridgeRequest, BridgeResult, NamedFrontends } from './types.ts';
 
@@ -51,12 +52,15 @@ export class Bridge {
   readonly lease: string;
   readonly rules: Rules;
   readonly workers: readonly WorkerRecord[];
+  /** Names of the client's folders that requests to frontends named, whether they were read or not. */
+  readonly offered = new Set<string>();
   readonly #caches: BridgeParts['caches'];
   readonly #ahead: BridgeParts['ahead'];
   readonly #frontends: NamedFrontends;
   readonly #asked = new WeakMap<BridgeRef, Asked>();
   /** The first request that was noted; it counts for empty trees. */
   #first: Asked | undefined;
+  readonly #expected: (() => void)[] = [];
   #root: Asked | undefined;
   #depth = 0;
 
@@ -77,7 +81,7 @@ export class Bridge {
    */
   async solve(request: BridgeRequest): Promise<BridgeResult> {
     const { definition, frontend } = request;
-    this.#caches?.import(request.cacheImports ?? []);
+    await this.#caches?.import(request.cacheImports ?? []);
     if (frontend !== '' && definition !== undefined && definition.def.length > 0) {
       throw bothGiven();
     }
@@ -132,8 +136,15 @@ export class Bridge {
     return this.#root;
   }
 
-  /** Ends what other builds know of this one. */
+  /** Tells the client which kind of build begins: it may be asked for folders ahead. */
+  expectFolders(purpose: string): void {
+    const end = this.job.session.expect?.(purpose);
+    if (end !== undefined) this.#expected.push(end);
+  }
+
+  /** Ends what other builds and the client know of this one. */
   close(): void {
+    for (const end of this.#expected.splice(0)) end();
     this.engine.producers.forget(this);
   }
 
@@ -187,6 +198,7 @@ export class Bridge {
       const [ref] = await engine.solver.solve(job, graph.vertices, [graph.output]);
       return { ref: ref ?? engine.refs.empty(), graph };
     } catch (err) {
+      tellExcluded(err);
       await adoptLeftovers(err, engine.store, this.lease);
       throw err;
     }

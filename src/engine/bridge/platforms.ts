@@ -2,7 +2,7 @@
 import { fail } from '../../errors/index.ts';
 import type { PlatformResult } from '../../exporter/index.ts';
 import type { FrontendTarget } from '../../frontend/index.ts';
-import { create, DefinitionSchema } from '../../llb/index.ts';
+import { create, DefinitionSchema, type Graph } from '../../llb/index.ts';
 import {
   defaultEnv,
   documentExcess,
@@ -12,7 +12,6 @@ import {
   normalizePlatform,
   type Platform,
 } from '../../oci/index.ts';
-import type { Definition } from '../../pb/solver/pb/ops_pb.js';
 import { epochSeconds } from '../../words/index.ts';
 import { isDue, nextTurn } from '../../workers/index.ts';
 import type { BridgeRef } from './ref.ts';
@@ -52,9 +51,9 @@ export function namedRefs(result: BridgeResult): { id: string; ref: BridgeRef | 
   return platformsOf(result).map(({ id }, i) => ({ id, ref: refs[i] }));
 }
 
-/** The definitions of the same trees, in the same order; undefined for the empty tree. */
-export function platformDefinitions(result: BridgeResult): (Definition | undefined)[] {
-  return platformRefs(result).map((ref) => ref?.definition);
+/** The solved graphs of the same trees, in the same order; undefined for the empty tree, and one that was there already. */
+export function platformGraphs(result: BridgeResult): Promise<(Graph | undefined)[]> {
+  return Promise.all(platformRefs(result).map((ref) => ref?.graph()));
 }
 
 /**

@@ -4,6 +4,7 @@ import { fail } from '../../errors/index.ts';
 import { answerSubrequest, dockerfileRequest, unknownOptions } from '../../frontend/index.ts';
 import { digestOf } from '../../oci/index.ts';
 import type { NamedFrontend } from '../bridge/types.ts';
+import { refuseWishes } from '../wishes.ts';
 import { convert, openHost } from './dockerfile.ts';
 
 /** The capabilities that a client may ask of the frontend in `frontend.caps`. */
@@ -17,6 +18,7 @@ const frontendCaps = new Set([
 /** Builds a Dockerfile, or answers a question about it (`requestid`). Throws the errors of `dockerfileFrontend`. */
 export const dockerfileV0: NamedFrontend = async (bridge, asked) => {
   checkFrontendCaps(asked.options['frontend.caps']);
+  refuseWishes(asked.options);
   const request = dockerfileRequest(asked);
   const opened = openHost(bridge, request, asked.options.cmdline === undefined ? () => asked : undefined);
   const answer = await answerSubrequest(asked.options.requestid, request, opened.host, bridge.job.signal);

@@ -17,6 +17,7 @@ import { baseConfigKey, epochKey, platformTargets } from '../bridge/platforms.ts
 import type { BridgeRef } from '../bridge/ref.ts';
 import type { BridgeResult, Frontend } from '../bridge/types.ts';
 import { frontendHost } from './host.ts';
+import type { LinkedRequests } from './linked.ts';
 import { isOurs } from './syntax.ts';
 import { warningEvent } from './warning-event.ts';
 
@@ -30,14 +31,17 @@ export interface DockerfileHooks {
 interface DockerfileExtras extends DockerfileHooks {
   /** Asks for bills of materials. */
   sbom?: SbomOptions;
+  /** The builds that named contexts `target:NAME` are results of. */
+  linked?: LinkedRequests;
 }
 
 /**
  * Makes a build of a Dockerfile. A Dockerfile whose `# syntax=` line names another frontend is handed over to that one.
  * Rejects with the errors of `dockerfileFrontend`, and with those of the frontend that took over.
  */
-export function dockerfile(request: DockerfileRequest, extras: DockerfileExtras = {}): Frontend {
+export function dockerfile(given: DockerfileRequest, extras: DockerfileExtras = {}): Frontend {
   return async (bridge) => {
+    const request = extras.linked === undefined ? given : await linkedRequest(given, extras.linked, bridge);
     // Loaded only when asked for: few builds are handed over.
     const options = async () => {
       const { optionsOf } = await import('../../frontend/dockerfile/request-options.ts');
@@ -47,6 +51,16 @@ export function dockerfile(request: DockerfileRequest, extras: DockerfileExtras 
     bridge.note(result, { frontend: 'dockerfile.v0', options: async () => (await options()).options });
     return result;
   };
+}
+
+async function linkedRequest(
+  request: DockerfileRequest,
+  linked: LinkedRequests,
+  bridge: Bridge,
+): Promise<DockerfileRequest> {
+  // Loaded only when asked for: few builds are made of others.
+  const { linkResult, withLinks } = await import('./linked.ts');
+  return withLinks(request, linked, async (asked) => linkResult(await dockerfile(asked)(bridge)));
 }
 
 /** The host of one conversion, and the other frontend's result when the build was handed over. */
@@ -65,6 +79,7 @@ export function openHost(
   request: DockerfileRequest,
   options: (() => FrontendOptions | Promise<FrontendOptions>) | undefined,
 ): ForwardingHost {
+  bridge.expectFolders(purposeOf(request));
   let forwarded: BridgeResult | undefined;
   const host: FrontendHost = {
     ...frontendHost(bridge),
@@ -82,6 +97,13 @@ export function openHost(
   return { host, forwarded: () => forwarded };
 }
 
+/** A description of all that says which of the client's folders are needed, and what of them, but the Dockerfile. */
+function purposeOf(request: DockerfileRequest): string {
+  const { context, dockerfile, dockerfileLocal, target, namedContexts } = request;
+  const from = context.type === 'local' ? context.name : context.type;
+  return JSON.stringify(['dockerfile', from, dockerfile, dockerfileLocal, target, namedContexts]);
+}
+
 /** Converts the Dockerfile. Nothing of the result is solved yet. */
 export async function convert(
   { host, forwarded }: ForwardingHost,
@@ -91,6 +113,12 @@ export async function convert(
 ): Promise<BridgeResult> {
   if (request.networkName !== undefined) bridge.engine.network.find(request.networkName);
   const scanned = sbom !== undefined;
+  if (request.subrequest !== undefined) {
+    // Loaded only when asked for: a command builds without it.
+    const { answerSubrequest } = await import('../../frontend/dockerfile/subrequests/answer.ts');
+    const answer = await answerSubrequest(request.subrequest, request, host, bridge.job.signal);
+    return { metadata: forwarded()?.metadata ?? answer ?? {}, isAnswer: true };
+  }
   const plan = await dockerfileFrontend({ ...request, scanned }, host, bridge.job.signal);
   const other = forwarded();
   if (request.check) return { metadata: {}, findings: plan.warnings, isAnswer: true };

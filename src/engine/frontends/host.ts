@@ -16,7 +16,7 @@ import { imageAfter } from '../bridge/image-policy.ts';
 const maxFile = 16 * 1024 * 1024;
 
 /** The host of one build. The build's lease keeps the content that the host fetches. */
-export function frontendHost({ engine, job, lease, rules }: Bridge): FrontendHost {
+export function frontendHost({ engine, job, lease, rules, offered }: Bridge): FrontendHost {
   const resolved = new Map<string, Promise<ResolvedImage>>();
   return {
     resolveImage(ref, options) {
@@ -51,6 +51,7 @@ export function frontendHost({ engine, job, lease, rules }: Bridge): FrontendHos
       const [ref] = output === undefined ? [] : await engine.solver.solve(job, vertices, [output]);
       return openTree(ref ?? engine.refs.empty(), job, lease);
     },
+    offered: (folder) => void offered.add(folder),
     async storedName(id) {
       const found = await findImage(engine.store, id).catch((err) => {
         if (err instanceof DrydockError && err.code === 'not-found') return undefined;

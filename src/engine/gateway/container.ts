@@ -18,7 +18,14 @@ import {
 } from '../../fs/index.ts';
 import { listExcess, platformOf } from '../../llb/index.ts';
 import { defaultPath, digestOf, hostPlatform } from '../../oci/index.ts';
-import { checkRuns, execSpec, modesOf, PreparedMounts, secretEnvironment } from '../../ops/index.ts';
+import {
+  checkRuns,
+  execSpec,
+  modesOf,
+  PreparedMounts,
+  StepTime,
+  secretEnvironment,
+} from '../../ops/index.ts';
 import type { InitMessage, NewContainerRequest } from '../../pb/moby/buildkit/v1/frontend/gateway_pb.js';
 import { MountSchema, MountType } from '../../pb/solver/pb/ops_pb.js';
 import { boundProgress } from '../../progress/index.ts';
@@ -53,6 +60,8 @@ export class Container {
   readonly #request: NewContainerRequest;
   readonly #mounts: PreparedMounts;
   readonly #context: WorkContext;
+  /** How long it may run, from its first process on. */
+  readonly #time: StepTime;
   readonly #controller = new AbortController();
   readonly #processes = new Set<Promise<unknown>>();
   #init: { control: Promise<ExecControl>; spec: ExecSpec } | undefined;
@@ -69,6 +78,7 @@ export class Container {
       signal: AbortSignal.any([job.signal, this.#controller.signal]),
       lease,
     };
+    this.#time = new StepTime(engine.stepTimeout, this.#context.signal);
     this.#mounts = new PreparedMounts(engine, this.#context);
   }
 
@@ -132,7 +142,7 @@ export class Container {
     const hosts = this.#request.extraHosts.map(({ Host, IP }) => ({ host: Host, ip: IP }));
     const network =
       typeof modes.network === 'string'
-        ? networkUnder(this.#bridge.rules, modes.network, hosts)
+        ? networkUnder(this.#bridge.rules, modes.network, { hosts, variables: init.Meta?.env })
         : modes.network;
     const spec = await this.#spec(init, root, { ...modes, network });
     if (platformOf(this.#request.platform).architecture !== hostPlatform().architecture) {
@@ -143,21 +153,25 @@ export class Container {
     const gate = Promise.withResolvers<ExecControl>();
     gate.promise.catch(() => {}); // its end is told by `ended`
     const { executor } = this.#bridge.engine;
-    const { signal } = this.#context;
+    const time = this.#time;
     const streams = {
       ...io,
-      started: (control: ExecControl) => gate.resolve(control),
+      started: (control: ExecControl) => {
+        time.start();
+        gate.resolve(control);
+      },
       terminal: init.Tty,
     };
     const run = async (): Promise<ExecEnd> => {
       try {
-        if (first === undefined) return await executor.run(spec, streams, signal);
+        if (first === undefined) return await executor.run(spec, streams, time.signal);
         const control = await first.control;
-        return await control.exec(spec, streams, signal);
+        return await control.exec(spec, streams, time.signal);
       } catch (err) {
         gate.reject(err);
-        throw err;
+        throw time.isUp && !this.#context.signal.aborted ? time.tooLong(spec.args) : err;
       } finally {
+        if (first === undefined) time.stop();
         gate.reject(new Error('the process has ended'));
       }
     };
@@ -204,6 +218,7 @@ export class Container {
         env,
         secretEnv: await secretEnvironment(init.secretenv, this.#context),
         ...modes,
+        machine: this.#request.platform?.Architecture,
       },
     );
   }

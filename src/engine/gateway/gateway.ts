@@ -152,8 +152,13 @@ export class Gateway {
     try {
       return await work();
     } catch (err) {
-      throw solveFailure(err, (ref) => this.#refs.add(this.bridge.held(ref)));
+      throw this.tell(err);
     }
+  }
+
+  /** A failure with what the failed step left, under ids by which a client finds it here. */
+  tell(err: unknown): unknown {
+    return solveFailure(err, (ref) => this.#refs.add(this.bridge.held(ref)));
   }
 
   async #solve(request: SolveRequest): Promise<SolveResponse> {

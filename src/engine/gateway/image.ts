@@ -186,7 +186,7 @@ function specOf(
         },
       ],
       env: [...(container.Env ?? []), ...frontendEnvironment(bridge, request.options)],
-      network: networkUnder(bridge.rules, offline ? 'none' : 'default'),
+      network: networkUnder(bridge.rules, offline ? 'none' : 'default', { variables: container.Env }),
       security: 'sandbox',
     },
   );

@@ -9,8 +9,11 @@ import type { Rules } from '../rules.ts';
 export function networkUnder(
   rules: Rules,
   network: 'default' | 'host' | 'none',
-  hosts: readonly { host: string; ip: string }[] = [],
+  {
+    hosts = [],
+    variables = [],
+  }: { hosts?: readonly { host: string; ip: string }[]; variables?: readonly string[] } = {},
 ): ExecSpec['network'] {
   if (!rules.proxied || network === 'none') return network;
-  return { proxy: { egress: network, hosts, check: (url) => rules.judgeUrl(url), reached() {} } };
+  return { proxy: { egress: network, hosts, variables, check: (url) => rules.judgeUrl(url), reached() {} } };
 }

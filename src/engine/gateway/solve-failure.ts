@@ -10,7 +10,7 @@ import { failedVertex, leftoversOf } from '../../solver/index.ts';
 import type { Ref } from '../../store/index.ts';
 
 /** The JSON form of `errdefs.Solve`. */
-interface SolveDetail {
+export interface SolveDetail {
   inputIDs?: string[];
   mountIDs?: string[];
   op: object;
@@ -31,7 +31,8 @@ declare module '../../errors/error.ts' {
 }
 
 /** The detail of a failure; undefined when no vertex failed, or its op is too large. */
-export function solveDetailOf(error: DrydockError): SolveDetail | undefined {
+export function solveDetailOf(error: unknown): SolveDetail | undefined {
+  if (!(error instanceof DrydockError)) return undefined;
   if (error.facts.solve !== undefined) return error.facts.solve;
   const vertex = failedVertex(error);
   if (vertex === undefined) return undefined;

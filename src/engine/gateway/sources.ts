@@ -2,7 +2,7 @@
 import { create } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { type AttestationChain, attestationChain } from '../../distribution/index.ts';
-import { fail } from '../../errors/index.ts';
+import { fail, offline } from '../../errors/index.ts';
 import { platformOf, sourceRewrite } from '../../llb/index.ts';
 import { normalizeName, pullPolicyOf } from '../../oci/index.ts';
 import {
@@ -74,6 +74,7 @@ async function chainOf(
 ): Promise<AttestationChain | undefined> {
   const { session, signal } = job;
   const credentials = (host: string) => session.credentials(host);
+  if (session.offline && !local) throw offline('registry', `what is stated of ${ref} is not here`);
   return attestationChain(engine.store, engine.registry, ref, target, {
     ...{ platform: platformOf(platform), predicateTypes, local, lease, signal, credentials },
   });

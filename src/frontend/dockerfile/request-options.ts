@@ -151,6 +151,13 @@ function configIn(metadata: string, name: string): ImageConfig | undefined {
   }
 }
 
+/** The form in which `configIn` finds an image config. */
+function metadataOf(config: ImageConfig): string {
+  return JSON.stringify({
+    'containerimage.config': Buffer.from(JSON.stringify(config)).toString('base64'),
+  });
+}
+
 /** The fields of an option that is a list, without the empty ones. */
 function listOf(text: string, what: string): string[] {
   return csvFields(text, (why) => invalid(`failed to parse ${what}: ${why}`)).filter((field) => field !== '');
@@ -222,10 +229,14 @@ export function optionsOf(request: DockerfileRequest): FrontendOptions {
   set('filename', request.dockerfile);
   set('contextsubdir', request.contextSubdir);
   set('target', request.target);
+  set('requestid', request.subrequest);
   for (const [name, value] of Object.entries(request.buildArgs)) options[`build-arg:${name}`] = value;
   for (const [name, value] of Object.entries(request.labels)) options[`label:${name}`] = value;
   for (const [name, value] of Object.entries(request.namedContexts)) options[`context:${name}`] = value;
-  for (const [name, { state }] of Object.entries(request.inputs ?? {})) inputs[name] = marshal(state);
+  for (const [name, { state, config }] of Object.entries(request.inputs ?? {})) {
+    inputs[name] = marshal(state);
+    if (config !== undefined) options[`input-metadata:${name}`] = metadataOf(config);
+  }
   set('platform', request.platforms.map(formatPlatform).join(','));
   if (request.multiPlatform !== undefined) options['multi-platform'] = String(request.multiPlatform);
   if (request.noCache) options['no-cache'] = '';

@@ -27,6 +27,8 @@ interface Group {
   made: number;
   ready: Promise<void>;
   leases: number;
+  /** Ends a group that has no leases; undefined while it has some. */
+  resting: NodeJS.Timeout | undefined;
   held: Map<string, HeldThing>;
   /** Things that containerd is being told to release. */
   leaving: Map<string, Promise<void>>;
@@ -39,15 +41,16 @@ interface Lease {
 }
 
 /**
- * How long a group takes in new leases, ms. A thing of an ended lease stays at least until the group's last lease ends.
+ * How long a group takes in new leases, ms, and how long it stays in any case. A thing of an ended lease stays at least
+ * until then and until the group's last lease ends. Builds that follow each other find what they hold held already.
  */
 const openMs = 10_000;
 
 /**
  * The leases that end with this process. A build makes many short-lived ones, and each change of a lease is a
  * synchronous write in containerd. So these leases are kept in memory here; containerd sees one lease for all that were
- * made within a few seconds, and is told of each thing once. Things that only ended leases held are released with the
- * last lease of the group, or by `flush`.
+ * made within a few seconds, and is told of each thing once. Things that only ended leases held are released some seconds
+ * after the last lease of the group, or by `flush`.
  */
 export class PassingLeases {
   readonly #shared: Omit<ContainerdParts, 'passing'>;
@@ -81,6 +84,8 @@ export class PassingLeases {
     }
     const group = this.#openGroup();
     group.leases++;
+    clearTimeout(group.resting);
+    group.resting = undefined;
     const lease: Lease = { group, labels: { ...labels }, things: new Map() };
     this.#leases.set(id, lease);
     try {
@@ -104,7 +109,15 @@ export class PassingLeases {
         if (!hasCode(err, Code.AlreadyExists)) throw err;
       }
     });
-    const group: Group = { name, made: now, ready, leases: 0, held: new Map(), leaving: new Map() };
+    const group: Group = {
+      name,
+      made: now,
+      ready,
+      leases: 0,
+      resting: undefined,
+      held: new Map(),
+      leaving: new Map(),
+    };
     this.#open = group;
     this.#groups.add(group);
     ready.catch(() => this.#drop(group));
@@ -212,14 +225,21 @@ export class PassingLeases {
     return [...(this.#leases.get(id)?.things.values() ?? [])];
   }
 
-  /** Ends a lease. `unavailable` is no failure: containerd is told when it is back. */
-  async delete(id: string): Promise<void> {
+  /** Ends a lease. containerd is told when nothing more is held in its place for a while. */
+  delete(id: string): void {
     const lease = this.#leases.get(id);
     if (lease === undefined) return;
     this.#leases.delete(id);
     const { group } = lease;
     for (const key of [...lease.things.keys()]) this.#letGo(lease, key);
     if (--group.leases > 0) return;
+    const rest = Math.max(0, group.made + openMs - Date.now());
+    group.resting = setTimeout(() => void this.#end(group).catch(() => {}), rest).unref();
+  }
+
+  /** Ends a group without leases. `unavailable` is no failure: containerd is told when it is back. */
+  async #end(group: Group): Promise<void> {
+    clearTimeout(group.resting);
     this.#drop(group);
     try {
       await this.#deleteNow(group.name);
@@ -244,7 +264,12 @@ export class PassingLeases {
   /** Releases all things that no lease holds any more. */
   async flush(): Promise<void> {
     const idle: { group: Group; bundle: Bundle | undefined; things: Thing[] }[] = [];
+    const ended: Promise<void>[] = [];
     for (const group of this.#groups) {
+      if (group.leases === 0) {
+        ended.push(this.#end(group));
+        continue;
+      }
       const bundles = new Map<Bundle, Thing[]>();
       for (const { users, thing, bundle } of group.held.values()) {
         if (users > 0) continue;
@@ -258,7 +283,10 @@ export class PassingLeases {
         if (bundle !== undefined) bundles.set(bundle, things);
       }
     }
-    await inParallel(idle, ({ group, bundle, things }) => this.#leave(group, bundle, things));
+    await Promise.all([
+      ...ended,
+      inParallel(idle, ({ group, bundle, things }) => this.#leave(group, bundle, things)),
+    ]);
   }
 
   /** Releases things of one bundle, or one thing without a bundle; those that a lease holds again stay. */

@@ -4,7 +4,10 @@ import { join } from 'node:path';
 import { closeToOthers } from '../../linux/index.ts';
 
 /** Everything directly below a root that an older version, or a umask, may have left open to other users. */
-const folders = 'blobs snapshots ingest run cache-mounts git sync http executor containerd'.split(' ');
+const folders =
+  'blobs snapshots ingest run cache-mounts git sync http images-seen refs-seen executor containerd'.split(
+    ' ',
+  );
 const databases = 'store.db cache.db stat.db history.db explain.db lists.db'.split(' ');
 const files = ['store.db.reserve', 'reserve', 'workerid', 'containerd.json', join('daemon', 'pid')];
 

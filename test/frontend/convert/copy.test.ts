@@ -149,6 +149,13 @@ describe('ADD', () => {
       attrs: { 'http.checksum': checksum, 'http.filename': 'f' },
     });
     await expect(on('ADD --checksum=sha256:1 https://h/f /\n')).rejects.toThrow('invalid digest');
+    await expect(on('ADD --checksum=md5:1 https://h/f /\n')).rejects.toThrow(
+      'unsupported digest algorithm md5',
+    );
+    const longer = `sha512:${'0'.repeat(128)}`;
+    const other = await on(`ADD --checksum=${longer} https://h/f /\n`);
+    const sources = other.vertices.flatMap(({ op }) => (op.op.case === 'source' ? [op.op.value.attrs] : []));
+    expect(sources).toContainEqual({ 'http.checksum': longer, 'http.filename': 'f' });
     await expect(on(`ADD --checksum=${checksum} f /\n`)).rejects.toThrow(
       'checksum requires HTTP(S) or Git sources',
     );

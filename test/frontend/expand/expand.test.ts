@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { DrydockError } from '../../../src/errors/error.ts';
 import { expandWord, expandWords } from '../../../src/frontend/dockerfile/expand/expand.ts';
+import { threadMs } from '../../kit/thread-time.ts';
 
 const values: Record<string, string> = {
   HOME: '/home',
@@ -169,10 +170,11 @@ describe('errors', () => {
 
   test('a pattern made to backtrack costs no time', () => {
     const value = 'a'.repeat(20_000);
-    const start = performance.now();
-    expandWord(`\${V/${'*a'.repeat(1000)}b/x}`, () => value, { escape: '\\' });
-    expandWord(`\${V%${'a*'.repeat(1000)}b}`, () => value, { escape: '\\' });
-    expect(performance.now() - start).toBeLessThan(2000);
+    const took = threadMs(() => {
+      expandWord(`\${V/${'*a'.repeat(1000)}b/x}`, () => value, { escape: '\\' });
+      expandWord(`\${V%${'a*'.repeat(1000)}b}`, () => value, { escape: '\\' });
+    });
+    expect(took).toBeLessThan(2000);
   });
 });
 

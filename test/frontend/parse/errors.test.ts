@@ -5,6 +5,7 @@ import { DrydockError } from '../../../src/errors/error.ts';
 import { lintDockerfile } from '../../../src/frontend/dockerfile/lint/lint.ts';
 import { toWarnings } from '../../../src/frontend/dockerfile/lint/warnings.ts';
 import { parseDockerfile, parseInstruction } from '../../../src/frontend/dockerfile/parse/parse.ts';
+import { threadMs } from '../../kit/thread-time.ts';
 
 function failure(text: string): DrydockError {
   try {
@@ -107,12 +108,13 @@ test('absurd sizes are refused', () => {
 
 test('time grows with the text, not faster', () => {
   const lines = 'RUN a "b $c \\\n  # x\n'.repeat(100_000);
-  const start = performance.now();
-  parseDockerfile(`FROM x\n${lines}\n y`, 'Dockerfile');
   const blanks = `RUN ${' \t'.repeat(30_000)}<<`;
-  parseDockerfile(`FROM x\n${`${blanks}\n`.repeat(20)}`, 'Dockerfile');
-  parseDockerfile(`FROM x\n${`RUN ${'\r'.repeat(60_000)}x\n`.repeat(20)}`, 'Dockerfile');
-  expect(performance.now() - start).toBeLessThan(5000);
+  const took = threadMs(() => {
+    parseDockerfile(`FROM x\n${lines}\n y`, 'Dockerfile');
+    parseDockerfile(`FROM x\n${`${blanks}\n`.repeat(20)}`, 'Dockerfile');
+    parseDockerfile(`FROM x\n${`RUN ${'\r'.repeat(60_000)}x\n`.repeat(20)}`, 'Dockerfile');
+  });
+  expect(took).toBeLessThan(5000);
 });
 
 test.each([

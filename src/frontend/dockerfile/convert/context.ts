@@ -63,6 +63,7 @@ export async function openContext(request: DockerfileRequest, host: FrontendHost
   const ignore = new IgnoreFile(request);
   const override = dockerfileOverride(request, host, ignore);
   if (context.type === 'local') {
+    host.offered?.(context.name);
     const dockerfile = override ?? (() => readLocalDockerfile(request, host, context.name, ignore));
     return {
       dockerfile,

@@ -4,7 +4,7 @@ import { posix } from 'node:path';
 import { fail } from '../../../errors/index.ts';
 import { nameOfEscaped } from '../../../linux/index.ts';
 import { http, type OpOptions, type State } from '../../../llb/index.ts';
-import { parseDigest } from '../../../oci/index.ts';
+import { parseChecksum } from '../../../oci/index.ts';
 import type { CopyFlags } from '../ast.ts';
 import { type GitAddress, gitState, parseGitRef } from './git-ref.ts';
 
@@ -34,7 +34,7 @@ export function remoteSource(src: string, flags: RemoteFlags, options: OpOptions
   if (ref !== undefined) return { state: gitSource(ref, flags, options) };
   if (!isHttp(src)) return undefined;
   const file = urlFilename(src);
-  const checksum = flags.checksum ? parseDigest(flags.checksum) : undefined;
+  const checksum = flags.checksum ? parseChecksum(flags.checksum) : undefined;
   return { state: http(src, { filename: file, checksum, ...options }), file };
 }
 

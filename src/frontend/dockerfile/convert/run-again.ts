@@ -1,5 +1,6 @@
 /** The steps that `--no-cache-filter` names one by one. */
 import { clip, fail } from '../../../errors/index.ts';
+import { fitsWildcards } from '../../../patterns/index.ts';
 import type { Dockerfile, Instruction } from '../ast.ts';
 
 const steps = new Set(['RUN', 'COPY', 'ADD']);
@@ -40,20 +41,5 @@ function stepsAt({ stages }: Dockerfile, line: number): Instruction[] {
 
 function stepsLike({ stages }: Dockerfile, pattern: string): Instruction[] {
   const all = stages.flatMap(({ instructions }) => instructions);
-  return all.filter(({ kind, original }) => steps.has(kind) && isLike(original, pattern));
-}
-
-/** Whether a text is a pattern's, each `*` of which stands for any run of characters. */
-function isLike(text: string, pattern: string): boolean {
-  const [first = '', ...parts] = pattern.split('*');
-  const last = parts.pop();
-  if (last === undefined) return text === first;
-  if (!text.startsWith(first)) return false;
-  let at = first.length;
-  for (const part of parts) {
-    const next = text.indexOf(part, at);
-    if (next < 0) return false;
-    at = next + part.length;
-  }
-  return text.length - last.length >= at && text.endsWith(last);
+  return all.filter(({ kind, original }) => steps.has(kind) && fitsWildcards(pattern, original));
 }

@@ -1,6 +1,6 @@
 import { DrydockError, type SourceLocation } from '../../../errors/index.ts';
 import { bytesOf } from '../../../linux/index.ts';
-import type { DockerfileRequest, FrontendHost } from '../../types.ts';
+import type { DockerfileRequest, FrontendHost, LintWarning } from '../../types.ts';
 import { type Examined, examineDockerfile } from '../frontend.ts';
 import { type JsonLocation, jsonLocation } from './location.ts';
 
@@ -10,7 +10,6 @@ export async function lintAnswer(
   host: FrontendHost,
   signal: AbortSignal,
 ): Promise<Record<string, string>> {
-  const sources = new Sources();
   const check = { ...request, check: true };
   const {
     warnings = [],
@@ -20,12 +19,26 @@ export async function lintAnswer(
     (failure: unknown): Partial<Examined> => ({ failure }),
   );
   const error = failure ?? violation;
-  let buildError: { message: string; location: JsonLocation } | undefined;
-  if (error !== undefined) {
-    // What is wrong elsewhere (no Dockerfile, no registry) is no finding.
-    if (!(error instanceof DrydockError) || error.source === undefined) throw error;
-    buildError = { message: error.message, location: sources.locate(error.source) };
-  }
+  // What is wrong elsewhere (no Dockerfile, no registry) is no finding.
+  if (error !== undefined && (!(error instanceof DrydockError) || error.source === undefined)) throw error;
+  const shown = warnings.map(
+    ({ rule, url, message, location }) => `\nWARNING: ${rule} - ${url}\n${message}\n${excerpt(location)}`,
+  );
+  return {
+    'result.json': JSON.stringify(lintResults(warnings, error), undefined, 2),
+    'result.txt': shown.join(''),
+    'result.statuscode': warnings.length > 0 || error !== undefined ? '1' : '0',
+  };
+}
+
+/** Findings as clients read them; `error` keeps the Dockerfile from being built, and has a place in it. */
+export function lintResults(warnings: readonly LintWarning[], error?: DrydockError): object {
+  const sources = new Sources();
+  // The place of the error is told first: it decides the order of the files.
+  const buildError =
+    error?.source === undefined
+      ? undefined
+      : { message: error.message, location: sources.locate(error.source) };
   const found = warnings.map(({ rule, description, url, message, location }) => ({
     ruleName: rule,
     description,
@@ -33,14 +46,7 @@ export async function lintAnswer(
     detail: message,
     location: sources.locate(location),
   }));
-  const shown = warnings.map(
-    ({ rule, url, message, location }) => `\nWARNING: ${rule} - ${url}\n${message}\n${excerpt(location)}`,
-  );
-  return {
-    'result.json': JSON.stringify({ warnings: found, sources: sources.list, buildError }, undefined, 2),
-    'result.txt': shown.join(''),
-    'result.statuscode': found.length > 0 || buildError !== undefined ? '1' : '0',
-  };
+  return { warnings: found, sources: sources.list, buildError };
 }
 
 /** The files that findings are in, each once. */
