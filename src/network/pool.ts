@@ -1,6 +1,6 @@
 /** Keeps namespaces ready, so that a step does not wait for its network. */
 import type { Ready } from './provider.ts';
-import { closeCounters, isAsBefore, type Trace, traceOf } from './trace.ts';
+import { closeCounters, type Trace, traceOf, type Use, useBetween } from './trace.ts';
 
 interface PoolOptions {
   /** So many are kept ready at most. */
@@ -30,6 +30,8 @@ export class Pool {
   readonly #options: PoolOptions;
   readonly #ready: Ready[] = [];
   readonly #making = new Set<Promise<void>>();
+  /** Those that wait for a second look. */
+  readonly #unsure = new Map<Ready, NodeJS.Timeout>();
   /** So many are held by steps. */
   #used = 0;
   #peak = 1;
@@ -60,10 +62,25 @@ export class Pool {
         if (isGiven) return;
         isGiven = true;
         this.#used--;
-        if (isClean && this.#mayKeep && isUnused(prepared, before)) this.#ready.push(prepared);
-        else discard(prepared);
+        const use = isClean && this.#mayKeep ? useSince(before, prepared) : 'used';
+        if (use === 'unsure') this.#lookAgain(prepared, before);
+        else this.#put(prepared, use);
       },
     };
+  }
+
+  #put(prepared: Ready, use: Use): void {
+    if (use === 'unused' && this.#mayKeep) this.#ready.push(prepared);
+    else discard(prepared);
+  }
+
+  /** Decides when a packet of the kernel is surely counted as such. */
+  #lookAgain(prepared: Ready, before: Trace): void {
+    const timer = setTimeout(() => {
+      this.#unsure.delete(prepared);
+      this.#put(prepared, useSince(before, prepared));
+    }, 50);
+    this.#unsure.set(prepared, timer);
   }
 
   async #make(): Promise<Ready> {
@@ -107,12 +124,14 @@ export class Pool {
   async close(): Promise<void> {
     this.#isClosed = true;
     await Promise.all(this.#making);
-    for (const prepared of this.#ready.splice(0)) discard(prepared);
+    for (const timer of this.#unsure.values()) clearTimeout(timer);
+    for (const prepared of [...this.#ready.splice(0), ...this.#unsure.keys()]) discard(prepared);
+    this.#unsure.clear();
   }
 }
 
-function isUnused({ counters }: Ready, before: Trace): boolean {
-  return isAsBefore(before, traceOf(counters));
+function useSince(before: Trace, { counters }: Ready): Use {
+  return useBetween(before, traceOf(counters));
 }
 
 /** Disconnects one and closes all that belongs to it. */

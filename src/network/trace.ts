@@ -56,12 +56,21 @@ export function traceIn(text: string): Trace {
   return { sent, asked, sockets: Number(used) + Number(waiting) };
 }
 
+/** What a second look at a namespace shows. */
+export type Use = 'unused' | 'unsure' | 'used';
+
 /**
- * Whether nothing has happened between two looks at a namespace. The kernel may count a socket for a moment more that was
- * closed before the first look.
+ * Tells whether something has happened between two looks at a namespace. The kernel may count a socket for a moment more
+ * that was closed before the first look. It counts a packet of its own before it counts the kind of the packet, and its
+ * thread may have to wait in between: one packet more or less is "unsure", and a later look tells.
  */
-export function isAsBefore(before: Trace, after: Trace): boolean {
-  return before.sent === after.sent && before.asked === after.asked && after.sockets <= before.sockets;
+export function useBetween(before: Trace, after: Trace): Use {
+  const sent = after.sent - before.sent;
+  const asked = after.asked - before.asked;
+  if (after.sockets > before.sockets || Math.abs(sent) > 1 || Math.abs(asked) > 1) return 'used';
+  // A namespace that has never sent anything is as new, even if the first look was taken in the middle of the kernel's.
+  const isNew = after.sent === 0 && after.asked === 0;
+  return isNew || (sent === 0 && asked === 0) ? 'unused' : 'unsure';
 }
 
 export function closeCounters(fds: CounterFds): void {

@@ -2,6 +2,7 @@
 import { execFileSync } from 'node:child_process';
 import { closeSync, fstatSync, openSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { createNetwork } from '../../../src/network/index.ts';
 
 const { dir, mode } = JSON.parse(process.argv[2] as string) as { dir: string; mode: 'bridge' | 'pasta' };
@@ -24,6 +25,8 @@ for (const [use, { command, isClean }] of Object.entries(uses)) {
   const before = fstatSync(held).ino;
   execFileSync('nsenter', [`--net=${step.namespace}`, program, ...args], { stdio: 'ignore' });
   step.release(isClean);
+  // The kernel may be in the middle of a packet of its own: then a second look decides.
+  await sleep(100);
   const later = [];
   for (let i = 0; i < 2; i++) later.push(await networks.acquire({ mode: 'default', asksHost: false }));
   const isThere = later.some(({ namespace = '' }) => statSync(namespace).ino === before);
