@@ -1,3 +1,4 @@
+import { statfsSync } from 'node:fs';
 import { join } from 'node:path';
 import { type DrydockError, fail } from '../errors/index.ts';
 import { inUserNamespace, readText } from '../linux/index.ts';
@@ -15,6 +16,9 @@ const unusable = [
   /exec.*(permission denied|is a directory|exec format error)/,
   /^(the path `.*` (is not a regular file|exists but it is not executable)|exec container process .*(Permission denied|Exec format error))/,
 ];
+
+/** What they say when they cannot write. runc loses the reason of its own state's failure; a full disk is the usual one. */
+const unwritten = /no space left on device|disk quota exceeded|unable to store init state/i;
 
 interface Failed {
   /** The limits that the process was to have. */
@@ -38,9 +42,18 @@ export function failureOf(bundle: string, exitCode: number, failed: Failed): num
   if (unusable.some((pattern) => pattern.test(said))) return 126;
   const tooLow = tooLowLimit(said, failed);
   if (tooLow !== undefined) throw tooLowError(tooLow, new Error(error));
+  if (unwritten.test(error) || isDiskFull(bundle)) {
+    throw fail('exhausted', 'exec', `no space left for what the container's runtime writes down: ${error}`);
+  }
   throw fail('internal', 'exec', `the container's runtime: ${error}`, {
     hint: '`drydock doctor` says what this machine lacks.',
   });
+}
+
+/** Whether the disk of a folder has no room for even a small file. Other steps may give some back at any time. */
+function isDiskFull(folder: string): boolean {
+  const { bavail, bsize, files, ffree } = statfsSync(folder);
+  return bavail * bsize < 64 << 10 || (files > 0 && ffree === 0);
 }
 
 /**
