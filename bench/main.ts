@@ -7,6 +7,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Bench, fresh, type Part } from './bench.ts';
+import { ownDisk, releaseDisk } from './kit/own-disk.ts';
 import { machine, writePerformance } from './performance.ts';
 
 interface PartEntry {
@@ -88,10 +89,12 @@ if (all) {
   }
   process.exit();
 }
-const folder = fresh(join(process.env.DRYDOCK_BENCH_DIR ?? '/var/tmp/drydock-bench', name));
+const place = join(process.env.DRYDOCK_BENCH_DIR ?? '/var/tmp/drydock-bench', name);
+releaseDisk(place);
+const folder = fresh(place);
 const undo: (() => void | Promise<void>)[] = [];
 const bench: Bench = { folder, runs, heavy, quick, only: args[0], atEnd: (each) => void undo.push(each) };
-const where = machine();
+const where = `${machine()}; on ${ownDisk(folder, bench.atEnd)}`;
 try {
   const tables = await (await part.load())(bench);
   const report = `# Benchmark: ${name}\n\n${new Date().toISOString()}, ${where}.\n\n${tables}\n`;
