@@ -29,7 +29,7 @@ function inUse(): number {
   return heapUsed + external;
 }
 
-onStores('a build’s request', (store) => {
+onLocal('a build’s request', (store) => {
   let builds: ApiBuilds;
   beforeAll(async () => {
     builds = await ApiBuilds.open(store);
@@ -275,6 +275,17 @@ onStores('a build’s request', (store) => {
       expect(error).toContain('hint: ');
       silent.destroy();
     });
+  });
+});
+
+onStores('archives', (store) => {
+  let builds: ApiBuilds;
+  beforeAll(async () => {
+    builds = await ApiBuilds.open(store);
+  });
+  afterAll(async () => {
+    expect(await builds.leftBehind()).toEqual([]);
+    await builds.stop();
   });
 
   test('a bad archive to import is a 400, one to load an error of the stream, that says what is wrong, and nothing of it stays', async () => {
