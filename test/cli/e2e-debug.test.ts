@@ -152,8 +152,9 @@ onStores('looking into a build', (store) => {
       const sized = (size: string) => `while [ "$(busybox stty size)" != "${size}" ]; do sleep 0.1; done`;
       terminal.type(`${sized('30 100')}; echo $TERM-$COLOR\r`);
       await terminal.until(/xterm-blue/);
-      // A key that is pressed before the command runs is another program's.
-      terminal.type('echo one-$((1)); sleep 1000\r');
+      // A key that is pressed before the command runs is another program's: the shell's, which goes on to it. So the
+      // command itself says that it has the terminal.
+      terminal.type("sh -c 'echo one-$((1)); exec sleep 1000'\r");
       await terminal.until(/one-1\r/);
       terminal.type('\x03');
       terminal.type('echo code-$?\r');

@@ -18,11 +18,14 @@ describe('a step', () => {
   afterAll(() => h.close());
 
   test('is told to have used processors, memory and disks, also when it fails', async () => {
-    // 40 MB in memory, and a little straight to the disk.
+    // 40 MB in memory, and a little straight to a disk, as tests' own files may be in memory.
+    const disk = mkdtempSync('/var/tmp/drydock-usage-');
     const script = `dd if=/dev/zero of=/dev/shm/x bs=1M count=40 2>/dev/null
-      dd if=/dev/zero of=/y bs=1M count=4 oflag=direct 2>/dev/null
+      dd if=/dev/zero of=/disk/y bs=1M count=4 oflag=direct 2>/dev/null
       i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done; exit 3`;
-    const { exitCode, usage } = await h.run(script);
+    const mounts = [{ dest: '/disk', readonly: false, source: { type: 'host' as const, path: disk } }];
+    const { exitCode, usage } = await h.run(script, { mounts });
+    rmSync(disk, { recursive: true });
     expect(exitCode).toBe(3);
     const last = usage?.samples.at(-1);
     expect(last?.cpuStat?.usageNanos).toBeGreaterThan(20_000_000);

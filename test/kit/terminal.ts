@@ -51,10 +51,17 @@ export class Terminal {
     setTerminalSize(this.#fd, rows, cols);
   }
 
-  /** Waits until the screen was sent this. Throws when the command ends before. */
+  /** Waits until the screen was sent this. Throws when the command ends before, or when it does not come. */
   async until(wanted: RegExp): Promise<void> {
+    let isLate = false;
+    const timer = setTimeout(() => {
+      isLate = true;
+      this.#wake();
+    }, 100_000);
+    using _ = { [Symbol.dispose]: () => clearTimeout(timer) };
     while (!wanted.test(this.shown)) {
       if (this.#isOver) throw new Error(`the command ended without ${wanted}:\n${this.shown}`);
+      if (isLate) throw new Error(`the command does not come to ${wanted}:\n${this.shown}`);
       await new Promise<void>((resolve) => this.#seen.push(resolve));
     }
   }
