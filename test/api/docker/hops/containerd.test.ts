@@ -66,7 +66,8 @@ onContainerd('a containerd that goes away', (store: OneStore) => {
       await store.containerd().start();
       expect(await builds.tags()).not.toContain('half:1');
       await builds.ok(context(), 't=app:1');
-      expect(await builds.leftBehind()).toEqual([]);
+      // What a step could not remove while containerd was away goes with the leases of its time.
+      await expect.poll(() => builds.leftBehind()).toEqual([]);
       expect(builds.ctr('images', 'check')).toMatch(/app:1 .* complete/);
     } finally {
       await builds.stop();
