@@ -14,3 +14,4 @@ export {
   settingsFromEnv,
   settingsFromFile,
 } from './settings.ts';
+export { stopOtherDaemon } from './stop-other.ts';

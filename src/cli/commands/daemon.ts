@@ -9,6 +9,7 @@ import {
   settingsFromEnv,
   settingsFromFile,
   startDaemon,
+  stopOtherDaemon,
 } from '../../daemon/index.ts';
 import { defaultRoot } from '../../engine/index.ts';
 import { fail } from '../../errors/index.ts';
@@ -16,6 +17,8 @@ import { configFolder } from '../../linux/index.ts';
 import { type CommandContext, command } from '../command.ts';
 import type { FlagTable } from '../flags.ts';
 import { serve } from '../serve.ts';
+
+type Given = SettingValues & { config?: string };
 
 const defaultConfigFile = join(configFolder('drydock'), 'daemon.json');
 
@@ -25,6 +28,11 @@ const flags: FlagTable = {
     value: 'FILE',
     help: `JSON file of these settings; default: ${defaultConfigFile} if it is there`,
   },
+  detach: {
+    type: 'bool',
+    help: 'Serve in the background, once it is up; prints the first address. The log is ROOT/daemon/log',
+  },
+  stop: { type: 'bool', help: 'Stop the daemon that serves this root, and wait for its end' },
   ...Object.fromEntries(
     Object.entries(settings).map(([name, { type, ...rest }]) => [
       name,
@@ -40,8 +48,20 @@ setting of the configuration file, and a variable DRYDOCK_…. SIGHUP reads poli
   flags,
   operands: [0, 0],
   async run(values, _args, ctx) {
-    const { all, docker } = sources(values as SettingValues & { config?: string }, ctx);
+    const { detach, stop, ...given } = values as Given & { detach?: boolean; stop?: boolean };
+    const { all, docker } = sources(given, ctx);
     const config = daemonConfig(all, ctx.root);
+    if (stop) {
+      const pid = await stopOtherDaemon(config.root, ctx.signal);
+      ctx.stderr.write(pid === undefined ? `no daemon serves ${config.root}\n` : '');
+      return 0;
+    }
+    const background = await import('../background/detach.ts');
+    if (detach) {
+      const [first] = await background.detachDaemon(config.root, ctx);
+      ctx.stdout.write(`${first}\n`);
+      return 0;
+    }
     const { warnings, proxies, entitlements, history, dns, gc, cgroupParent, minApiVersion } = docker;
     if (entitlements !== undefined && hasPolicy(config.policyFile)) {
       throw fail('invalid', 'host', '"builder.entitlements" is for daemons without a policy file', {
@@ -68,6 +88,7 @@ setting of the configuration file, and a variable DRYDOCK_…. SIGHUP reads poli
         (await import('../../api/buildkit/server.ts')).buildkitApi(host, { entitlements, history }),
       writeLog: (line) => void ctx.stderr.write(line),
     });
+    background.tellParent(daemon.addresses, ctx.env);
     await serve(daemon, ctx.signal);
     return 0;
   },
@@ -79,7 +100,7 @@ function hasPolicy(named: string | undefined): boolean {
 }
 
 /** Flags, then environment, then file; and what dockerd's names in the file say besides. */
-function sources({ config, ...given }: SettingValues & { config?: string }, ctx: CommandContext) {
+function sources({ config, ...given }: Given, ctx: CommandContext) {
   const set = Object.fromEntries(
     Object.entries(given).filter(
       ([, value]) => value !== undefined && !(Array.isArray(value) && value.length === 0),
