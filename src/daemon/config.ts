@@ -29,6 +29,8 @@ export interface DaemonConfig
   engine?: string;
   /** The oldest version of docker's API that clients may ask for. */
   minApiVersion?: string;
+  /** Whether clients are told that there are experimental features. */
+  experimental?: boolean;
   policyFile?: string;
   auditFile?: string;
   /** The cache that the daemon shares with others, as a setting names it. */

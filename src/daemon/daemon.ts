@@ -233,6 +233,7 @@ class RunningDaemon implements Daemon {
       behind,
       debug: this.#config.logLevel === 'debug',
       minApiVersion: this.#config.minApiVersion,
+      experimental: this.#config.experimental,
       insecureRegistries: this.#config.insecureRegistries ?? [],
       registryMirrors: this.#config.registryMirrors?.['docker.io'] ?? [],
       admit: async (request, ask) => {

@@ -18,6 +18,8 @@ export interface DockerNames {
   /** Variables by which this process finds its proxies: `HTTP_PROXY` … */
   proxies?: Record<string, string>;
   minApiVersion?: string;
+  /** Tells clients of experimental features: docker's CLI sends `--squash` to no other daemon. */
+  experimental?: boolean;
   /** The program of each runtime, and the name of the one that steps have. */
   runtimes?: Map<string, string | undefined>;
   runtime?: string;
@@ -94,6 +96,10 @@ const renamed: Record<string, Reader> = {
     names.cgroupParent = text(value);
     return undefined;
   },
+  experimental: (value, names) => {
+    names.experimental = truth(value);
+    return undefined;
+  },
   'min-api-version': (value, names) => {
     names.minApiVersion = apiVersion(value);
     return undefined;
@@ -130,7 +136,7 @@ const ofContainers = new Set(
   (
     'bip bridge bridge-accept-fwmark containerd-plugin-namespace default-address-pools default-cgroupns-mode ' +
     'default-gateway default-gateway-v6 default-ipc-mode default-network-opts exec-opts ' +
-    'exec-root experimental fixed-cidr fixed-cidr-v6 icc init init-path ip ip-forward ip-forward-no-drop ip-masq ' +
+    'exec-root fixed-cidr fixed-cidr-v6 icc init init-path ip ip-forward ip-forward-no-drop ip-masq ' +
     'ip6tables iptables ipv6 labels live-restore log-driver log-opts mtu network-control-plane-mtu node-generic-resources ' +
     'oom-score-adjust pidfile storage-opts swarm-default-advertise-addr userland-proxy userland-proxy-path tls ' +
     'http-proxy-warning firewall-backend allow-direct-routing nri raw-logs metrics-addr api-cors-header ' +

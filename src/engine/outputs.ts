@@ -31,6 +31,25 @@ export function openOutputs(outputs: readonly OutputSpec[], first = 0): OpenOutp
   });
 }
 
+/**
+ * The outputs with `squash=true` for those that are images, where an output does not say otherwise; without any output,
+ * an image in the store. Throws `invalid` when no output is an image.
+ */
+export function squashedOutputs<T extends Pick<OutputSpec, 'type' | 'attrs'>>(
+  outputs: readonly T[],
+): (T | Pick<OutputSpec, 'type' | 'attrs'>)[] {
+  if (outputs.length === 0) return [{ type: 'image', attrs: { squash: 'true' } }];
+  const isImage = ({ type }: T) => type === 'image' || type === 'oci' || type === 'docker';
+  if (!outputs.some(isImage)) {
+    throw fail('invalid', 'export', 'squash: no output makes an image', {
+      hint: 'Squash is for type=image, oci and docker.',
+    });
+  }
+  return outputs.map((output) =>
+    isImage(output) ? { ...output, attrs: { squash: 'true', ...output.attrs } } : output,
+  );
+}
+
 /** The largest number of names of one output: each name is put into the store, told as an event and pushed. */
 const maxNames = 1024;
 

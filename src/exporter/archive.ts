@@ -77,6 +77,7 @@ export function archiveExporter(type: 'oci' | 'docker', attrs: Record<string, st
         keepForeign: want.keepForeign,
         annotations,
         index: type === 'oci' && request.index,
+        squash: want.squash,
       });
       throwIfAborted(ctx.signal);
       const metadata = imageMetadata(committed, request.names);

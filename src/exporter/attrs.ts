@@ -46,6 +46,8 @@ export interface ImageAttrs {
   nameCanonical: boolean;
   sourceDateEpoch?: Epoch;
   annotations: Annotations;
+  /** Makes one layer of those that the build has added to its base. */
+  squash: boolean;
   /** Signs the image in the registry. */
   sign?: SignAttrs;
   /** For archives: false writes a folder. */
@@ -76,6 +78,7 @@ const imageNames = [
   'buildinfo',
   'buildinfo-attrs',
   'source-date-epoch',
+  'squash',
 ] as const;
 /** The attributes of images in a store or in a registry; an archive goes to neither. */
 const notOfArchives = [
@@ -127,6 +130,7 @@ export function parseImageAttrs(type: 'image' | 'oci' | 'docker', attrs: Record<
     nameCanonical: yes('name-canonical'),
     sourceDateEpoch: parseEpoch(type, attrs),
     annotations,
+    squash: yes('squash'),
     sign: type === 'image' ? readSignAttrs(attrs, (name) => boolAttr(type, attrs, name)) : undefined,
     tar: yes('tar', true),
     notes: obsolete.map((name) => `the attribute ${name} is obsolete, in BuildKit too: it has no effect`),

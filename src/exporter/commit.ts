@@ -25,9 +25,12 @@ import { configBytes, finishConfig, isConfigOnly, timed } from './config.ts';
 import type { KeptLayers } from './image-plan.ts';
 import { type ExportLayer, exportLayers, type LayerOptions } from './layers.ts';
 import { madeAt } from './made-now.ts';
+import { squashed } from './squash.ts';
 import type { ExportContext, ExportRequest, MadeNow, PlatformResult, StoredOutput } from './types.ts';
 
 interface CommitOptions extends LayerOptions {
+  /** Makes one layer of those that the build has added to its base. */
+  squash?: boolean;
   annotations: Annotations;
   /** Makes an index, even for one platform. */
   index?: boolean;
@@ -70,10 +73,11 @@ export interface Committed {
 
 /** Makes the image of all platforms, under the context's lease. */
 export async function commitImage(
-  request: ExportRequest,
+  asked: ExportRequest,
   ctx: ExportContext,
   options: CommitOptions,
 ): Promise<Committed> {
+  const request = options.squash ? await squashRequest(asked, ctx) : asked;
   checkAnnotations(
     options.annotations,
     request.results.map(({ platform }) => platform),
@@ -98,6 +102,13 @@ export async function commitImage(
   }
   const target = await commitIndex({ images, attestations }, ctx, options, documents);
   return { target, images, attestations, size, documents };
+}
+
+async function squashRequest(request: ExportRequest, ctx: ExportContext): Promise<ExportRequest> {
+  const step = started(ctx, 'squashing layers');
+  const results = await Promise.all(request.results.map((result) => squashed(result, ctx)));
+  step();
+  return { ...request, results };
 }
 
 /** Commits what is stated of the images. */

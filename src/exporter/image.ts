@@ -22,7 +22,7 @@ export function imageExporter(attrs: Record<string, string>): Exporter {
   return {
     title: 'exporting to image',
     packer(store, cache) {
-      if (want.rewriteTimestamp) return undefined;
+      if (want.rewriteTimestamp || want.squash) return undefined;
       const { compression, blobs } = imagePlan(want, { shared: store.shared, cache });
       const form = { compression, store: blobs === 'none' ? 'hash-only' : 'blob' } as const;
       return async (key, at) => {
@@ -56,6 +56,7 @@ export function imageExporter(attrs: Record<string, string>): Exporter {
         annotations,
         madeNow: request.madeNow,
         index: request.index,
+        squash: want.squash,
       });
       throwIfAborted(ctx.signal);
       const { target } = committed;

@@ -26,6 +26,7 @@ import {
   type SignOptions,
   type StoreOptions,
   signedOutputs,
+  squashedOutputs,
   usernsRemapFromEnv,
 } from '../engine/index.ts';
 import { fail } from '../errors/index.ts';
@@ -92,6 +93,8 @@ export interface CommonOptions {
   sbom?: boolean | Partial<SbomOptions>;
   /** Pins, replaces or denies sources: the contents of a file that `drydock lock` wrote, or another source policy. */
   sourcePolicy?: object;
+  /** Makes one layer of those that the build adds to its base image, in all outputs that are images. */
+  squash?: boolean;
   /** Signs the pushed images, as cosign does. */
   sign?: SignOptions;
   /** The entitlements that are granted: `network.host`, `security.insecure`, `device`, `device=NAME[,alias=NAME]`. */
@@ -261,7 +264,8 @@ export async function buildState(state: State, options: StateOptions = {}): Prom
 }
 
 /** The outputs, with what has them signed, and the secrets for that. Throws `invalid` when nothing is pushed. */
-function withSigning({ outputs, sign }: CommonOptions) {
+function withSigning({ outputs: given, squash, sign }: CommonOptions) {
+  const outputs = squash ? squashedOutputs(given ?? []) : given;
   if (sign === undefined) return { outputs };
   const signed = signedOutputs(outputs ?? [], sign);
   return { outputs: signed.outputs, signingSecrets: signed.secrets };

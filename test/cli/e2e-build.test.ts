@@ -314,7 +314,6 @@ RUN --mount=type=secret,id=TOKEN,required=true cat /run/secrets/TOKEN > /t
   test('flags that ask for what is not done are refused by name, misspelt ones corrected', async () => {
     const dir = context('FROM base\n');
     for (const flag of [
-      '--squash',
       '--isolation=hyperv',
       '--security-opt=seccomp=unconfined',
       '--builder=mine',

@@ -41,5 +41,5 @@ test('the help lists every flag but those that only scripts pass', () => {
   const help = flagHelp(buildFlags);
   expect(help).toContain('-t, --tag NAME');
   expect(help).toContain('    --build-arg NAME[=VALUE]');
-  expect(help).not.toContain('--squash');
+  expect(help).not.toContain('--force-rm');
 });

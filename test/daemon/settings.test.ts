@@ -125,12 +125,14 @@ describe("dockerd's daemon.json", () => {
       proxies: { 'http-proxy': 'http://p:1', 'no-proxy': 'corp' },
       'cgroup-parent': 'builds',
       'min-api-version': '1.44',
+      experimental: true,
     });
     expect(docker).toEqual({
       dns: { nameservers: ['9.9.9.9'], options: [], searchDomains: ['corp'] },
       proxies: { HTTP_PROXY: 'http://p:1', NO_PROXY: 'corp' },
       cgroupParent: 'builds',
       minApiVersion: '1.44',
+      experimental: true,
       warnings: [],
     });
   });

@@ -37,7 +37,7 @@ export function dockerApi(host: ApiHost): DockerApi {
     handle(request, response) {
       response.setHeader('Server', serverHeader);
       response.setHeader('Ostype', 'linux');
-      response.setHeader('Docker-Experimental', 'false');
+      response.setHeader('Docker-Experimental', String(host.experimental === true));
       void answer({ host, uploads, request, response }, front).catch((err) =>
         refuse(host, request, response, toDrydockError(err)),
       );

@@ -52,6 +52,8 @@ export interface ApiHost {
   observed?: Observed;
   /** The oldest version of docker's API that clients may ask for; undefined: the oldest that is spoken here. */
   readonly minApiVersion?: string;
+  /** Whether clients are told that there are experimental features. */
+  readonly experimental?: boolean;
   /** The name of this machine, as `info` shows it. */
   readonly hostname: string;
   /** The address and the namespace of containerd, when it is the store. */

@@ -55,5 +55,5 @@ function notUp(file: string, since: number): Error {
 export function tellParent(addresses: readonly string[], env: NodeJS.ProcessEnv): void {
   if (env[variable] === undefined) return;
   delete env[variable];
-  process.send?.(addresses, () => process.disconnect());
+  process.send?.(addresses, () => process.disconnect?.());
 }

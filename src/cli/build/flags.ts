@@ -158,5 +158,5 @@ export const buildFlags = {
   isolation: { type: 'string', help: '', hidden: true },
   rm: { type: 'bool', help: '', hidden: true },
   'security-opt': { type: 'list', help: '', hidden: true },
-  squash: { type: 'bool', help: '', hidden: true },
+  squash: { type: 'bool', help: 'Make one layer of those that the build adds to its base image' },
 } as const satisfies FlagTable;

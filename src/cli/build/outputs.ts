@@ -24,7 +24,13 @@ export interface OpenOutputFile {
  * missing or needless `dest`, and for an archive to a terminal. `signal` ends the wait for the reader of a FIFO.
  */
 export function parseOutputs(
-  flags: { output: readonly string[]; load?: boolean; push?: boolean; annotation?: readonly string[] },
+  flags: {
+    output: readonly string[];
+    load?: boolean;
+    push?: boolean;
+    squash?: boolean;
+    annotation?: readonly string[];
+  },
   stdout: { isTTY?: boolean },
   signal?: AbortSignal,
 ): OpenOutputFile[] {
@@ -37,21 +43,22 @@ export function parseOutputs(
   if (flags.load && !outputs.some(({ spec }) => spec.type === 'image')) {
     outputs.push(plain({ type: 'image', attrs: {} }));
   }
-  annotate(outputs, annotationAttrs(flags.annotation ?? []));
+  annotate(outputs, annotationAttrs(flags.annotation ?? []), '--annotation');
+  if (flags.squash) annotate(outputs, { squash: 'true' }, '--squash');
   if (outputs.filter(({ spec }) => spec.attrs.dest === '-').length > 1) {
     throw fail('invalid', 'client', 'only one output can go to stdout');
   }
   return outputs;
 }
 
-/** Adds annotations to the outputs that make images. An output's own annotation of the same key wins. */
-function annotate(outputs: OpenOutputFile[], attrs: Record<string, string>): void {
+/** Adds attributes, as annotations, to the outputs that make images. An output's own attribute of the same name wins. */
+function annotate(outputs: OpenOutputFile[], attrs: Record<string, string>, flag: string): void {
   if (Object.keys(attrs).length === 0) return;
   if (outputs.length === 0) outputs.push(plain({ type: 'image', attrs: {} }));
   const images = outputs.filter(({ spec }) => ['image', 'oci', 'docker'].includes(spec.type));
   if (images.length === 0) {
-    throw fail('invalid', 'client', '--annotation: no output makes an image', {
-      hint: 'Annotations are for type=image, oci and docker.',
+    throw fail('invalid', 'client', `${flag}: no output makes an image`, {
+      hint: `${flag} is for type=image, oci and docker.`,
     });
   }
   for (const { spec } of images) spec.attrs = { ...attrs, ...spec.attrs };

@@ -9,12 +9,6 @@ import type { buildFlags } from './flags.ts';
  */
 export function refuseFlags(flags: FlagValues<typeof buildFlags>): void {
   refuseBuilder(flags.builder);
-  if (flags.squash) {
-    throw refused(
-      '--squash is not supported: an image keeps one layer per step',
-      'A last stage that copies from the others (FROM … / COPY --from=…) makes few layers.',
-    );
-  }
   if (flags.isolation !== undefined && !['', 'default'].includes(flags.isolation)) {
     throw refused(`--isolation ${flags.isolation} is not supported: it is for Windows`, 'Leave it out.');
   }

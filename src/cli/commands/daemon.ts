@@ -47,9 +47,8 @@ export default command({
 setting of the configuration file, and a variable DRYDOCK_…. SIGHUP reads policy and certificates again; SIGTERM stops.`,
   flags,
   operands: [0, 0],
-  async run(values, _args, ctx) {
-    const { detach, stop, ...given } = values as Given & { detach?: boolean; stop?: boolean };
-    const { all, docker } = sources(given, ctx);
+  async run({ detach, stop, ...given }, _args, ctx) {
+    const { all, docker } = sources(given as Given, ctx);
     const config = daemonConfig(all, ctx.root);
     if (stop) {
       const pid = await stopOtherDaemon(config.root, ctx.signal);
@@ -62,7 +61,8 @@ setting of the configuration file, and a variable DRYDOCK_…. SIGHUP reads poli
       ctx.stdout.write(`${first}\n`);
       return 0;
     }
-    const { warnings, proxies, entitlements, history, dns, gc, cgroupParent, minApiVersion } = docker;
+    const { warnings, proxies, entitlements, history, dns, gc, cgroupParent, minApiVersion, experimental } =
+      docker;
     if (entitlements !== undefined && hasPolicy(config.policyFile)) {
       throw fail('invalid', 'host', '"builder.entitlements" is for daemons without a policy file', {
         hint: 'Name the entitlements in the rules of the policy (docs/security.md), or leave one of the two out.',
@@ -81,6 +81,7 @@ setting of the configuration file, and a variable DRYDOCK_…. SIGHUP reads poli
       gc,
       cgroupParent,
       minApiVersion,
+      experimental,
       network: dns === undefined ? config.network : { ...config.network, dns },
       insecureRegistries: [...(config.insecureRegistries ?? []), ...ctx.insecureRegistries],
       logLevel: config.logLevel ?? (ctx.debug ? 'debug' : undefined),

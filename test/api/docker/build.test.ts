@@ -213,7 +213,7 @@ onStores('POST /build', (store) => {
       ['ulimits=[{"Name":"nofile","Soft":9,"Hard":1}]', 400, 'soft limit'],
       ['outputs=[{"Type":"nope"}]', 400, 'exporter "nope" could not be found'],
       ['networkmode=container:x', 400, 'network mode'],
-      ['squash=1', 501, 'squash is not supported'],
+      ['squash=1&outputs=[{"Type":"local"}]', 400, 'squash: no output makes an image'],
       ['labels={', 400, 'error reading labels'],
     ] as const) {
       const answer = await build(query, tar);

@@ -201,15 +201,6 @@ onLocal('a build’s request', (store) => {
         await builds.ok('FROM scratch\nLABEL a=b\n', `version=1&securityopt=${value}`);
       }
     });
-
-    test('squash is refused with the way to few layers; squash=0 is none', async () => {
-      const { answer } = await builds.build('FROM scratch\nLABEL a=b\n', 'squash=1');
-      expect([answer.status, answer.text]).toEqual([
-        501,
-        expect.stringMatching(/squash is not supported.*COPY --from/),
-      ]);
-      await builds.ok('FROM scratch\nLABEL a=b\n', 'squash=0');
-    });
   });
 
   test.each([1, 2])(

@@ -1,6 +1,11 @@
 /** Reads and checks the query of `POST /build`. Pure. https://docs.docker.com/reference/api/engine/ (ImageBuild) */
 import { type Authority, authorizeEntitlements } from '../../../auth/index.ts';
-import { type BuildOptions, checkOptionsSize, type OutputSpec } from '../../../engine/index.ts';
+import {
+  type BuildOptions,
+  checkOptionsSize,
+  type OutputSpec,
+  squashedOutputs,
+} from '../../../engine/index.ts';
 import { checkNewName } from '../../../images/index.ts';
 import { checkUlimit, parseLimits, parseNetwork, type StepLimits, type Ulimit } from '../../../llb/index.ts';
 import {
@@ -100,7 +105,7 @@ export function readBuildParameters(query: Query, authority: Authority): BuildPa
         ...[...authority.allow].filter((each) => each === 'network.host' || each === 'device'),
       ],
     },
-    outputs: readOutputs(query),
+    outputs: query.bool('squash') ? squashedOutputs(readOutputs(query)) : readOutputs(query),
     cacheNames: readCacheNames(query),
   };
 }
@@ -134,13 +139,6 @@ function readVersion(text: string): 1 | 2 {
 
 /** Refuses parameters that would change the result and cannot be obeyed, so that none is left out in silence. */
 function refuse(query: Query): void {
-  if (query.bool('squash')) {
-    throw apiError(
-      'unsupported',
-      'squash is not supported: an image keeps one layer per step',
-      'Leave it out; a last stage that copies from the others (FROM … / COPY --from=…) makes few layers.',
-    );
-  }
   const security = query.all('securityopt').filter((text) => !['', 'null', '[]'].includes(text));
   if (security.length > 0) {
     throw apiError(

@@ -77,7 +77,7 @@ async function showVersion({ host, signal, response }: Call) {
           Version: version,
           Details: {
             ...details,
-            Experimental: 'false',
+            Experimental: String(host.experimental === true),
             NodeVersion: process.version,
             Store: host.engine.store.kind,
           },
@@ -165,7 +165,7 @@ async function info({ host, version: api, signal }: Call) {
     NoProxy: '',
     Name: host.hostname,
     Labels: [],
-    ExperimentalBuild: false,
+    ExperimentalBuild: host.experimental === true,
     ServerVersion: version,
     Runtimes: { runc: { path: 'runc' } },
     DefaultRuntime: 'runc',
