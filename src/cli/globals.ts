@@ -79,7 +79,8 @@ export function globalFlags(argv: readonly string[], env: NodeJS.ProcessEnv): Gl
     else take(globals, name, match?.[2] ?? rest.shift());
   }
   globals.root = resolve(globals.root);
-  globals.rest = ownStoreFlags.has(rest[0] ?? '') ? rest : takeStoreFlags(globals, rest);
+  const words = takeDebug(globals, rest);
+  globals.rest = ownStoreFlags.has(words[0] ?? '') ? words : takeStoreFlags(globals, words);
   return globals;
 }
 
@@ -115,6 +116,20 @@ function setStore(globals: Globals, name: (typeof storeFlagNames)[number], value
     }
     globals.snapshotter = found;
   }
+}
+
+/** Commands whose arguments are for other programs, or that have flags of the same name. */
+const ownDebugFlag = new Set(['buildkitd', 'buildctl', 'unshare', 'debug']);
+
+/** Takes `--debug` and `-D` out of a command's arguments: docker's CLI and scripts write them there as well. */
+function takeDebug(globals: Globals, args: readonly string[]): string[] {
+  if (ownDebugFlag.has(args[0] ?? '')) return [...args];
+  const end = args.indexOf('--');
+  return args.filter((arg, i) => {
+    const match = end >= 0 && i > end ? null : /^(?:-D|--debug)(?:=(.*))?$/.exec(arg);
+    if (match !== null) globals.debug = match[1] !== 'false';
+    return match === null;
+  });
 }
 
 /** Takes the store's flags out of a command's arguments. */

@@ -53,7 +53,7 @@ export interface ReadConfig {
 const known: Keys = {
   root: 'used',
   debug: 'used',
-  trace: { unless: [false] },
+  trace: 'used',
   'insecure-entitlements': 'used',
   provenanceEnvDir: 'used',
   proxyNetwork: 'used',
@@ -77,7 +77,10 @@ const known: Keys = {
       noProcessSandbox: 'used',
       binary: 'used',
       proxySnapshotterPath: 'idle',
+      // Of releases before 0.32, `stargz-snapshotter`.
+      stargzSnapshotter: { '*': 'idle' },
       'stargz-snapshotter': { '*': 'idle' },
+      userRemapUnsupported: { unless: [''], why: '`userns-remap` of `drydock daemon` does it' },
     },
     containerd: {
       ...workerKeys,
@@ -98,6 +101,7 @@ const known: Keys = {
   },
   frontend: { '*': { enabled: 'used', allowedRepositories: 'used' } },
   system: { platformsCacheMaxAge: 'idle', maxRegistryConcurrency: 'idle' },
+  cache: { gha: { sign: 'idle', verify: 'idle' } },
   // Drydock's own.
   'shared-cache': { place: 'used' },
   ghacache: { sign: 'idle', verify: 'idle' },
@@ -117,7 +121,8 @@ export function readBuildkitdToml(text: string, file: string): ReadConfig {
   const at = new TomlReader(table, file);
   const config: BuildkitdConfig = {
     root: at.text('root'),
-    debug: at.bool('debug'),
+    // What buildkitd tells at its level trace is here told at debug.
+    debug: at.bool('trace') || at.bool('debug'),
     proxyNetwork: at.bool('proxyNetwork'),
     provenanceEnvDir: at.text('provenanceEnvDir'),
     sharedCachePlace: at.text('shared-cache', 'place'),

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { buildFlags } from '../../src/cli/build/flags.ts';
 import { flagHelp, parseFlags } from '../../src/cli/flags.ts';
+import { globalFlags } from '../../src/cli/globals.ts';
 
 const parse = (...argv: string[]) => parseFlags(argv, buildFlags);
 
@@ -42,4 +43,17 @@ test('the help lists every flag but those that only scripts pass', () => {
   expect(help).toContain('-t, --tag NAME');
   expect(help).toContain('    --build-arg NAME[=VALUE]');
   expect(help).not.toContain('--force-rm');
+});
+
+test('--debug and -D may follow the command, but not among the words of another program', () => {
+  const read = (...argv: string[]) => {
+    const { debug, rest } = globalFlags(argv, {});
+    return [debug, rest.join(' ')];
+  };
+  expect(read('-D', 'build', '.')).toEqual([true, 'build .']);
+  expect(read('build', '-D', '.')).toEqual([true, 'build .']);
+  expect(read('images', '--debug=true', '-q')).toEqual([true, 'images -q']);
+  expect(read('--debug', 'images', '--debug=false')).toEqual([false, 'images']);
+  expect(read('build', '--', '-D')).toEqual([false, 'build -- -D']);
+  expect(read('unshare', 'iptables', '-D', 'x')).toEqual([false, 'unshare iptables -D x']);
 });

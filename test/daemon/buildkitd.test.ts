@@ -273,3 +273,81 @@ test('--log-level wins over the file, and --debug over both', () => {
     'debug',
   ]);
 });
+
+test('all keys of buildkitd 0.32 are known: each is obeyed, or named as one without effect', () => {
+  const gc = `gc = true\ngckeepstorage = 1\nreservedSpace = 1\nmaxUsedSpace = 1\nminFreeSpace = 1\n`;
+  const network = `networkMode = "host"\ncniConfigPath = "/c"\ncniBinaryPath = "/b"\ncniPoolSize = 1\nbridgeName = "b"\nbridgeSubnet = "10.9.0.0/16"\n`;
+  const both = `labels = { a = "b" }\nplatforms = ["linux/amd64"]\nsnapshotter = "overlayfs"\nrootless = false\ndefaultCgroupParent = "p"\napparmor-profile = "a"\nselinux = false\nmax-parallelism = 2\n${gc}${network}`;
+  const policy = (worker: string) =>
+    `[[worker.${worker}.gcpolicy]]\nall = true\nfilters = []\nkeepDuration = "1h"\nkeepBytes = 1\nreservedSpace = 1\nmaxUsedSpace = 1\nminFreeSpace = 1\n`;
+  const { warnings } = read(`debug = false
+trace = true
+root = "/r"
+insecure-entitlements = []
+proxyNetwork = false
+provenanceEnvDir = "/p"
+[log]
+format = "json"
+level = "info"
+[grpc]
+address = ["unix:///x"]
+debugAddress = "127.0.0.1:1"
+uid = 1
+gid = 1
+securityDescriptor = "s"
+tls = { cert = "c", key = "k", ca = "a" }
+[otel]
+socketPath = "/s"
+[cdi]
+disabled = true
+specDirs = ["/d"]
+autoAllowed = ["a"]
+[dns]
+nameservers = ["9.9.9.9"]
+options = []
+searchDomains = []
+[history]
+maxAge = "1h"
+maxEntries = 1
+[system]
+platformsCacheMaxAge = "1h"
+maxRegistryConcurrency = 1
+[frontend."dockerfile.v0"]
+enabled = true
+[frontend."gateway.v0"]
+enabled = true
+allowedRepositories = []
+[registry."a.b"]
+mirrors = ["m.b"]
+http = true
+insecure = true
+[cache.gha.sign]
+command = ["x"]
+[cache.gha.verify]
+required = true
+[worker.oci]
+enabled = true
+noProcessSandbox = false
+userRemapUnsupported = "u"
+binary = "runc"
+proxySnapshotterPath = "/s"
+stargzSnapshotter = { x = 1 }
+${both}${policy('oci')}
+[worker.containerd]
+enabled = false
+address = "/a"
+namespace = "n"
+runtime = { name = "n", path = "p", options = { o = 1 } }
+${both}${policy('containerd')}`);
+  expect(warnings.filter((text) => text.includes('unknown key'))).toEqual([]);
+  expect(read('trace = true').config.debug).toBe(true);
+  const named = warnings.map((text) => /buildkitd\.toml: (\S+)/.exec(text)?.[1]);
+  expect([...new Set(named)].sort()).toEqual([
+    ...['cache.gha.sign', 'cache.gha.verify', 'grpc.securityDescriptor', 'grpc.uid', 'otel.socketPath'],
+    ...['system.maxRegistryConcurrency', 'system.platformsCacheMaxAge', 'worker.containerd.bridgeName'],
+    ...['name', 'options.o', 'path'].map((name) => `worker.containerd.runtime.${name}`),
+    ...['bridgeName', 'proxySnapshotterPath', 'stargzSnapshotter.x', 'userRemapUnsupported'].map(
+      (name) => `worker.oci.${name}`,
+    ),
+  ]);
+});

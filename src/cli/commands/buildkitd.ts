@@ -41,7 +41,7 @@ const defaultConfigFile = join(configFolder('buildkit'), 'buildkitd.toml');
 
 /** Flags of buildkitd that scripts pass and that change nothing here; a warning says so. */
 const idle = ['containerd-worker-runtime', 'oci-worker-proxy-snapshotter-path', 'otel-socket-path'] as const;
-const idleBool = ['trace', 'save-cache-debug'] as const;
+const idleBool = ['save-cache-debug'] as const;
 
 /** The flags of a worker's network. */
 function networkFlags<W extends 'oci' | 'containerd'>(worker: W) {
@@ -162,6 +162,7 @@ export default command({
     tlscacert: { type: 'string', value: 'FILE', help: 'CA of client certificates' },
     tlscert: { type: 'string', value: 'FILE', help: 'certificate' },
     tlskey: { type: 'string', value: 'FILE', help: 'its key' },
+    trace: { type: 'bool', help: 'log as much as there is', hidden: true },
     version: { type: 'bool', short: 'v', help: 'say which version it is, and end' },
     ...Object.fromEntries(
       idle.map((name) => [name, { type: 'list' as const, help: 'no effect', hidden: true }]),
@@ -180,7 +181,7 @@ export default command({
       root: values.root,
       rootless: values.rootless ?? values['oci-worker-rootless'],
       proxyNetwork: values['proxy-network'],
-      debug: values.debug ?? (ctx.debug ? true : undefined),
+      debug: values.trace || (values.debug ?? (ctx.debug ? true : undefined)),
       logFormat: logFormatOf(values['log-format']),
       logLevel: levelOf(values['log-level']),
       entitlements: someOf(values['allow-insecure-entitlement'].flatMap((text) => text.split(','))),
