@@ -1,6 +1,6 @@
-import { create, fromBinary } from '@bufbuild/protobuf';
 import { digestOf } from '../oci/index.ts';
-import { type Definition, OpMetadataSchema, OpSchema } from '../pb/solver/pb/ops_pb.js';
+import type { Definition } from '../pb/solver/pb/ops_pb.js';
+import { create, fromBinary, OpMetadataSchema, OpSchema } from './pb.ts';
 
 /**
  * A definition whose steps (processes and file actions) are to run whether their results are known or not. Sources stay

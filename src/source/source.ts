@@ -2,13 +2,29 @@
 import { fail } from '../errors/index.ts';
 import { sourceOf } from './attrs.ts';
 import type { SourceMaker } from './deps.ts';
-import { gitSource } from './git.ts';
-import { httpSource } from './http.ts';
 import { imageSource } from './image.ts';
-import { imageBlobSource } from './image-blob.ts';
 import { localSource } from './local.ts';
-import { ociLayoutSource } from './oci-layout.ts';
 import { uploadSource } from './upload.ts';
+
+/**
+ * A maker whose code is loaded when a source of its kind is first looked at: most builds have none. What the maker throws
+ * is thrown then.
+ */
+const late =
+  (load: () => Promise<SourceMaker>): SourceMaker =>
+  (vertex, deps) => {
+    let made: Promise<ReturnType<SourceMaker>> | undefined;
+    const op = () => (made ??= load().then((maker) => maker(vertex, deps)));
+    return {
+      cacheMap: async (ctx) => (await op()).cacheMap(ctx),
+      exec: async (inputs, ctx) => (await op()).exec(inputs, ctx),
+    };
+  };
+
+const gitSource = late(async () => (await import('./git.ts')).gitSource);
+const httpSource = late(async () => (await import('./http.ts')).httpSource);
+const imageBlobSource = late(async () => (await import('./image-blob.ts')).imageBlobSource);
+const ociLayoutSource = late(async () => (await import('./oci-layout.ts')).ociLayoutSource);
 
 const makers: Record<string, SourceMaker> = {
   'docker-image': imageSource,
