@@ -170,27 +170,38 @@ export interface CacheLayer extends ExportLayer {
   bring(): Promise<void>;
 }
 
-/** The layers of a ref for a cache. New layers are packed; layers that are elsewhere only are not fetched yet. */
+/**
+ * The layers of a ref for a cache. New layers are packed; layers that are elsewhere only are not fetched yet. `made`
+ * hears of each layer as soon as it is known, while others are being packed.
+ */
 export async function cacheLayers(
   ref: Ref,
   ctx: ExportContext,
   options: Pick<LayerOptions, 'compression' | 'force' | 'ociTypes'>,
+  made?: (layer: CacheLayer, index: number) => void,
 ): Promise<CacheLayer[]> {
   const found = (await ref.layers())?.layers ?? (await layersOnceHere(ref, ctx));
   const known = await withBases(found, ctx, options);
-  const layers = await Promise.all(
-    known.map((layer) => exportLayer(layer, ctx, { ...options, blobs: 'new', keeps: 'here' })),
+  const exported = known.map((layer) => exportLayer(layer, ctx, { ...options, blobs: 'new', keeps: 'here' }));
+  const chainAt = async (i: number) =>
+    chainIds((await Promise.all(exported.slice(0, i + 1))).map(({ diffId }) => diffId))[i]!;
+  return Promise.all(
+    exported.map(async (each, i) => {
+      const layer = await each;
+      const source = known[i] as RefLayer;
+      const result: CacheLayer = {
+        ...layer,
+        descriptor: typed(layer.descriptor, options.ociTypes),
+        from: source.from,
+        // The chain is made of the layers below, which may not be packed yet.
+        bring: async () => {
+          if (layer.held !== true) await bringBlob(layer.descriptor, source, await chainAt(i), ctx);
+        },
+      };
+      made?.(result, i);
+      return result;
+    }),
   );
-  const chains = chainIds(layers.map(({ diffId }) => diffId));
-  return layers.map((layer, i) => {
-    const source = known[i] as RefLayer;
-    return {
-      ...layer,
-      descriptor: typed(layer.descriptor, options.ociTypes),
-      from: source.from,
-      bring: () => bringBlob(layer.descriptor, source, chains[i]!, ctx),
-    };
-  });
 }
 
 async function exportLayer(layer: RefLayer, ctx: ExportContext, wanted: LayerOptions): Promise<ExportLayer> {

@@ -1,10 +1,9 @@
 /** Writes a build's cache for others: into a registry, a folder of the client, or the image's own config. */
 import { fail, throwIfAborted, toDrydockError } from '../errors/index.ts';
 import { type CacheLayer, cacheLayers, type ExportContext } from '../exporter/index.ts';
-import { Limiter } from '../flow/index.ts';
 import { type Descriptor, type Digest, digestOf } from '../oci/index.ts';
 import type { TracedVertex } from '../solver/index.ts';
-import type { Ref } from '../store/index.ts';
+import type { Ref, RefLayer } from '../store/index.ts';
 import { type ExportWant, placeText } from './attrs.ts';
 import { folderManifest } from './client.ts';
 import { cacheConfigType, encodeCacheConfig } from './format/config.ts';
@@ -12,6 +11,7 @@ import { inlineRecords } from './format/inline.ts';
 import { cacheManifest } from './manifest.ts';
 import type { BuildMounts } from './mounts/export.ts';
 import { placeIn, recordsOf } from './records.ts';
+import { Sending } from './sending.ts';
 import { openShelf } from './shelf/open.ts';
 import { shelfTarget } from './shelf/target.ts';
 import {
@@ -52,19 +52,27 @@ export async function exportCache(
   mayUse: (bucket: string) => boolean,
 ): Promise<Record<string, string>> {
   const { place } = want;
+  const stop = new AbortController();
+  const stoppable = { ...ctx, signal: AbortSignal.any([ctx.signal, stop.signal]) };
   const shelf =
     place?.type === 'bucket' || place?.type === 'gha' ? await openShelf(place, mayUse, want.keep) : undefined;
   try {
-    return await exportTo(
-      want,
-      built,
-      mounts,
-      ctx,
-      shelf ? shelfTarget(shelf, ctx) : await targetOf(want, ctx),
+    const target = shelf ? shelfTarget(shelf, stoppable) : await targetOf(want, stoppable);
+    const sending = new Sending(place?.type === 'bucket' ? place.atOnce : atOnce, stop, (layer) =>
+      stated(ctx, `writing layer ${layer.descriptor.digest}`, () => target.layer(layer)),
     );
+    return await sending.during(() => exportTo(want, built, mounts, stoppable, target, sending));
   } finally {
     shelf?.close();
   }
+}
+
+/** Does the work with its name in the progress. */
+async function stated<T>({ progress }: ExportContext, id: string, work: () => Promise<T>): Promise<T> {
+  progress.report(id, { current: 0, total: 0 });
+  const result = await work();
+  progress.report(id, { current: 0, total: 0, done: true });
+  return result;
 }
 
 async function exportTo(
@@ -73,14 +81,10 @@ async function exportTo(
   mounts: BuildMounts,
   ctx: ExportContext,
   target: CacheTarget | BareTarget,
+  sending: Sending,
 ): Promise<Record<string, string>> {
   const { progress } = ctx;
-  const status = async <T>(id: string, work: () => Promise<T>): Promise<T> => {
-    progress.report(id, { current: 0, total: 0 });
-    const result = await work();
-    progress.report(id, { current: 0, total: 0, done: true });
-    return result;
-  };
+  const status = <T>(id: string, work: () => Promise<T>) => stated(ctx, id, work);
   for (const name of want.unknown) {
     progress.warn({
       level: 1,
@@ -89,18 +93,16 @@ async function exportTo(
     });
   }
   const layers = new Map<Digest, CacheLayer>();
-  const config = await status('preparing build cache for export', async () => {
-    const layersOf = await layerLister(want, built, ctx);
-    return recordsOf(
-      built.map(({ trace }) => trace),
-      async (ref) => {
-        const found = await layersOf(ref);
-        for (const layer of found ?? []) layers.set(layer.descriptor.digest, layer);
-        return found?.map(({ descriptor }) => descriptor.digest);
-      },
-    );
-  });
   const traces = built.map(({ trace }) => trace);
+  const config = await status('preparing build cache for export', async () => {
+    const send = target.announce === undefined ? (layer: CacheLayer) => void sending.layer(layer) : () => {};
+    const layersOf = await layerLister(want, built, ctx, send);
+    return recordsOf(traces, async (ref) => {
+      const found = await layersOf(ref);
+      for (const layer of found ?? []) layers.set(layer.descriptor.digest, layer);
+      return found?.map(({ descriptor }) => descriptor.digest);
+    });
+  });
   const place = want.place === undefined ? '' : placeText(want.place);
   let further: Descriptor[] = [];
   if (want.mounts !== 'none') {
@@ -116,18 +118,9 @@ async function exportTo(
   const used = [...new Set(config.layers.map(({ blob }) => blob))].map(
     (blob) => layers.get(blob) as CacheLayer,
   );
-  if ('bare' in target) {
-    await target.announce([...used.map(({ descriptor }) => descriptor), ...further]);
-  }
-  const limiter = new Limiter(want.place?.type === 'bucket' ? want.place.atOnce : atOnce);
-  await Promise.all(
-    used.map((layer) =>
-      limiter.run(
-        () => status(`writing layer ${layer.descriptor.digest}`, () => target.layer(layer)),
-        ctx.signal,
-      ),
-    ),
-  );
+  const named = [...used.map(({ descriptor }) => descriptor), ...further];
+  await target.announce?.(named);
+  await Promise.all(used.map((layer) => sending.layer(layer)));
   if ('bare' in target) {
     const bytes = encodeCacheConfig(
       config,
@@ -137,7 +130,7 @@ async function exportTo(
       },
       further[0],
     );
-    await status(`writing config ${digestOf(bytes)}`, () => target.bare(bytes));
+    await status(`writing config ${digestOf(bytes)}`, () => target.bare(bytes, named));
     await tidied(want, target, ctx);
     return {};
   }
@@ -185,27 +178,60 @@ export async function inlineCache(
   return inlineRecords(config, diffIds);
 }
 
-/** Lists the layers of a tree that go into the cache: those of all trees, or of the trees that a result is made of. */
+/**
+ * Lists the layers of a tree that go into the cache: those of all trees, or of the trees that a result is made of.
+ * `send` is given each layer that some record will speak of, when it is packed.
+ */
 async function layerLister(
   want: ExportWant,
   built: readonly TracedTree[],
   ctx: ExportContext,
+  send: (layer: CacheLayer) => void,
 ): Promise<(ref: Ref) => Promise<readonly CacheLayer[] | undefined>> {
   const options = { compression: want.compression, force: want.forceCompression, ociTypes: want.ociTypes };
-  if (want.mode === 'max') return (ref) => cacheLayers(ref, ctx, options);
+  const traces = built.map(({ trace }) => trace);
+  // Which layers have records does not depend on their bytes: before any is packed, names of them stand for them.
+  const namesOf = async (name: (ref: Ref) => Promise<readonly string[] | undefined>) => {
+    const asDigests = async (ref: Ref) => (await name(ref))?.map((each) => digestOf(each));
+    return new Set((await recordsOf(traces, asDigests)).layers.map(({ blob }) => blob));
+  };
+  if (want.mode === 'max') {
+    const recorded = await namesOf(async ({ id }) => [id]);
+    return (ref) => cacheLayers(ref, ctx, options, recorded.has(digestOf(ref.id)) ? send : undefined);
+  }
+  const wholes = await Promise.all(built.map(async ({ ref }) => (await ref.layers())?.layers ?? []));
+  const recorded = await namesOf((ref) =>
+    inWholes(ref, wholes, (at, { start, end }) =>
+      Array.from({ length: end - start }, (_, i) => `${at} ${start + i}`),
+    ),
+  );
   const results = await Promise.all(
-    built.map(async ({ ref }) => ({
-      layers: await cacheLayers(ref, ctx, options),
+    built.map(async ({ ref }, at) => ({
+      layers: await cacheLayers(ref, ctx, options, (layer, i) => {
+        if (recorded.has(digestOf(`${at} ${i}`))) send(layer);
+      }),
       whole: (await ref.layers())?.layers ?? [],
     })),
   );
-  return async (ref) => {
-    for (const { layers, whole } of results) {
-      const place = await placeIn(ref, whole);
-      if (place !== undefined) return layers.slice(place.start, place.end);
-    }
-    return undefined;
-  };
+  return (ref) =>
+    inWholes(
+      ref,
+      results.map(({ whole }) => whole),
+      (at, { start, end }) => results[at]?.layers.slice(start, end),
+    );
+}
+
+/** Gives the part of a result that a tree is: by the result's place in the list, and the part's range. */
+async function inWholes<T>(
+  ref: Ref,
+  wholes: readonly (readonly RefLayer[])[],
+  part: (at: number, range: { start: number; end: number }) => T,
+): Promise<T | undefined> {
+  for (const [at, whole] of wholes.entries()) {
+    const range = await placeIn(ref, whole);
+    if (range !== undefined) return part(at, range);
+  }
+  return undefined;
 }
 
 /** Removes older exports. The new one is there: that they could not be removed is a warning. */

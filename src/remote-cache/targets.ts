@@ -6,6 +6,8 @@ import type { KeepRule, KeptBlob } from './keeping/rule.ts';
 
 /** The blobs of a place. */
 export interface BlobTarget {
+  /** Must be told, before the first layer, what the cache will consist of. Without it, layers may come at once. */
+  announce?(blobs: readonly KeptBlob[]): Promise<void>;
   /** Whether a layer is there. */
   has(layer: Descriptor): Promise<boolean>;
   layer(layer: Pick<CacheLayer, 'descriptor' | 'from' | 'bring'>): Promise<void>;
@@ -25,9 +27,8 @@ export interface CacheTarget extends BlobTarget {
 
 /** A place that has no manifests: the config says all, and comes last. */
 export interface BareTarget extends BlobTarget {
-  /** Is told, before the layers, what the cache will consist of. */
-  announce(blobs: readonly KeptBlob[]): Promise<void>;
-  bare(config: Buffer): Promise<void>;
+  /** Takes the config, and what the cache consists of besides it. */
+  bare(config: Buffer, blobs: readonly KeptBlob[]): Promise<void>;
 }
 
 /** A repository. A layer that is there is neither fetched nor sent; a layer of another repository is mounted. */

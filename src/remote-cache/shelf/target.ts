@@ -9,8 +9,7 @@ import type { CacheShelf } from './shelf.ts';
 /** A layer that is there already is neither packed, fetched nor sent. */
 export function shelfTarget(shelf: CacheShelf, { store, signal, progress }: ExportContext): BareTarget {
   const { keeping } = shelf;
-  /** What the export is made of, and the layers that were there already. */
-  let named: readonly KeptBlob[] = [];
+  /** The layers that were there already. */
   const there: SentLayer[] = [];
   const send = async ({ descriptor, bring }: SentLayer): Promise<void> => {
     await bring();
@@ -23,10 +22,6 @@ export function shelfTarget(shelf: CacheShelf, { store, signal, progress }: Expo
   };
   return {
     has: (blob) => shelf.keeps(blob, { signal }),
-    async announce(blobs) {
-      named = blobs;
-      await keeping?.announce(blobs, { signal });
-    },
     async layer(layer) {
       if (await shelf.keeps(layer.descriptor, { signal })) there.push(layer);
       else await send(layer);
@@ -37,7 +32,7 @@ export function shelfTarget(shelf: CacheShelf, { store, signal, progress }: Expo
         Readable.from([bytes.subarray(start, end)], { objectMode: false });
       await shelf.put(blob, { size: bytes.length, open }, { signal });
     },
-    async bare(config) {
+    async bare(config, named) {
       await shelf.finish(config, { signal });
       if (keeping === undefined) return;
       await keeping.file(config, named, { signal });
@@ -46,7 +41,10 @@ export function shelfTarget(shelf: CacheShelf, { store, signal, progress }: Expo
         if (!(await shelf.has(layer.descriptor, { signal }))) await send(layer);
       });
     },
-    ...(keeping === undefined ? {} : { tidy: () => keeping.sweep({ signal }) }),
+    ...(keeping && {
+      announce: (blobs: readonly KeptBlob[]) => keeping.announce(blobs, { signal }),
+      tidy: () => keeping.sweep({ signal }),
+    }),
   };
 }
 

@@ -31,6 +31,8 @@ import type { ClientContent } from '../types.ts';
 const service = '/containerd.services.content.v1.Content';
 /** Bytes per message of a blob that is written, few enough for the limit of Go's gRPC servers. */
 const chunkSize = 1 << 20;
+/** Messages of a blob that are sent before the answer to the first of them has come. */
+const mostUnanswered = 4;
 
 /**
  * The client's store of this ID; undefined when the client serves no stores. A missing store of this ID is found out
@@ -108,7 +110,10 @@ async function* blobBytes(
   }
 }
 
-/** Writes a blob in containerd's dialogue: the offset to begin at, the bytes, and the digest that they must have. */
+/**
+ * Writes a blob in containerd's dialogue: the offset to begin at, the bytes, and the digest that they must have. The
+ * client takes the messages in turn, so that the next ones are on their way while it writes.
+ */
 async function writeBlob(
   call: GrpcCall,
   digest: Digest,
@@ -116,7 +121,7 @@ async function writeBlob(
   bytes: AsyncIterable<Uint8Array>,
 ): Promise<void> {
   const answers = call.messages();
-  const send = async (fields: { action: WriteAction; offset?: bigint; data?: Uint8Array }) => {
+  const send = (fields: { action: WriteAction; offset?: bigint; data?: Uint8Array }) => {
     const request = create(WriteContentRequestSchema, {
       ref: `drydock-${digest}`,
       total: BigInt(size),
@@ -124,24 +129,50 @@ async function writeBlob(
       ...fields,
     });
     call.stream.write(frame(toBinary(WriteContentRequestSchema, request)));
+  };
+  const answer = async () => {
     const { value, done } = await answers.next();
     // The call's own failure is thrown by `next`.
     if (done) throw new Error('the client ended before the blob was whole');
     return decodeShort(WriteContentResponseSchema, value);
   };
   // A broken-off earlier try may have left some: the client says how much of it, and that is skipped.
-  const { offset: there } = await send({ action: WriteAction.STAT });
+  send({ action: WriteAction.STAT });
+  const { offset: there } = await answer();
   let at = 0n;
+  let unanswered = 0;
+  for await (const piece of inPieces(bytes, chunkSize)) {
+    const begin = at;
+    at += BigInt(piece.length);
+    if (at <= there) continue;
+    if (unanswered === mostUnanswered) {
+      await answer();
+      unanswered--;
+    }
+    const skip = begin < there ? Number(there - begin) : 0;
+    send({ action: WriteAction.WRITE, offset: begin + BigInt(skip), data: piece.subarray(skip) });
+    unanswered++;
+  }
+  for (; unanswered > 0; unanswered--) await answer();
+  send({ action: WriteAction.COMMIT, offset: at });
+  await answer();
+  call.stream.end();
+}
+
+/** The bytes in pieces of `size` (the last may be shorter). A piece's memory is used again for the next one. */
+async function* inPieces(bytes: AsyncIterable<Uint8Array>, size: number): AsyncGenerator<Uint8Array> {
+  const piece = Buffer.allocUnsafeSlow(size);
+  let fill = 0;
   for await (const chunk of bytes) {
-    for (let from = 0; from < chunk.length; from += chunkSize) {
-      const data = chunk.subarray(from, from + chunkSize);
-      const begin = at;
-      at += BigInt(data.length);
-      if (at <= there) continue;
-      const skip = begin < there ? Number(there - begin) : 0;
-      await send({ action: WriteAction.WRITE, offset: begin + BigInt(skip), data: data.subarray(skip) });
+    for (let from = 0; from < chunk.length; ) {
+      const part = chunk.subarray(from, from + size - fill);
+      piece.set(part, fill);
+      fill += part.length;
+      from += part.length;
+      if (fill < size) continue;
+      yield piece;
+      fill = 0;
     }
   }
-  await send({ action: WriteAction.COMMIT, offset: at });
-  call.stream.end();
+  if (fill > 0) yield piece.subarray(0, fill);
 }
