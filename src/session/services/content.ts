@@ -10,6 +10,7 @@ import {
   type CallOptions,
   decodeShort,
   frame,
+  frameHead,
   type GrpcCall,
   GrpcError,
   NOT_FOUND,
@@ -121,14 +122,19 @@ async function writeBlob(
   bytes: AsyncIterable<Uint8Array>,
 ): Promise<void> {
   const answers = call.messages();
-  const send = (fields: { action: WriteAction; offset?: bigint; data?: Uint8Array }) => {
-    const request = create(WriteContentRequestSchema, {
-      ref: `drydock-${digest}`,
-      total: BigInt(size),
-      expected: digest,
-      ...fields,
-    });
-    call.stream.write(frame(toBinary(WriteContentRequestSchema, request)));
+  const send = (
+    fields: { action: WriteAction; offset?: bigint },
+    parts: readonly Uint8Array[] = [],
+    length = 0,
+  ) => {
+    const common = { ref: `drydock-${digest}`, total: BigInt(size), expected: digest };
+    const request = toBinary(
+      WriteContentRequestSchema,
+      create(WriteContentRequestSchema, { ...common, ...fields }),
+    );
+    const last = { field: WriteContentRequestSchema.field.data.number, length };
+    call.stream.write(length === 0 ? frame(request) : frameHead(request, last));
+    for (const part of parts) call.stream.write(part);
   };
   const answer = async () => {
     const { value, done } = await answers.next();
@@ -139,18 +145,15 @@ async function writeBlob(
   // A broken-off earlier try may have left some: the client says how much of it, and that is skipped.
   send({ action: WriteAction.STAT });
   const { offset: there } = await answer();
-  let at = 0n;
+  let at = there;
   let unanswered = 0;
-  for await (const piece of inPieces(bytes, chunkSize)) {
-    const begin = at;
-    at += BigInt(piece.length);
-    if (at <= there) continue;
+  for await (const { parts, length } of inPieces(bytes, Number(there), chunkSize)) {
     if (unanswered === mostUnanswered) {
       await answer();
       unanswered--;
     }
-    const skip = begin < there ? Number(there - begin) : 0;
-    send({ action: WriteAction.WRITE, offset: begin + BigInt(skip), data: piece.subarray(skip) });
+    send({ action: WriteAction.WRITE, offset: at }, parts, length);
+    at += BigInt(length);
     unanswered++;
   }
   for (; unanswered > 0; unanswered--) await answer();
@@ -159,20 +162,28 @@ async function writeBlob(
   call.stream.end();
 }
 
-/** The bytes in pieces of `size` (the last may be shorter). A piece's memory is used again for the next one. */
-async function* inPieces(bytes: AsyncIterable<Uint8Array>, size: number): AsyncGenerator<Uint8Array> {
-  const piece = Buffer.allocUnsafeSlow(size);
-  let fill = 0;
+/** The bytes from `start` on, in pieces of `size` (the last may be shorter), whose parts are the stream's own memory. */
+async function* inPieces(
+  bytes: AsyncIterable<Uint8Array>,
+  start: number,
+  size: number,
+): AsyncGenerator<{ parts: readonly Uint8Array[]; length: number }> {
+  let parts: Uint8Array[] = [];
+  let length = 0;
+  let skip = start;
   for await (const chunk of bytes) {
-    for (let from = 0; from < chunk.length; ) {
-      const part = chunk.subarray(from, from + size - fill);
-      piece.set(part, fill);
-      fill += part.length;
+    const skipped = Math.min(skip, chunk.length);
+    skip -= skipped;
+    for (let from = skipped; from < chunk.length; ) {
+      const part = chunk.subarray(from, from + size - length);
+      parts.push(part);
+      length += part.length;
       from += part.length;
-      if (fill < size) continue;
-      yield piece;
-      fill = 0;
+      if (length < size) continue;
+      yield { parts, length };
+      parts = [];
+      length = 0;
     }
   }
-  if (fill > 0) yield piece.subarray(0, fill);
+  if (length > 0) yield { parts, length };
 }

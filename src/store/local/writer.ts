@@ -3,6 +3,7 @@ import { createReadStream } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { fail, toDrydockError } from '../../errors/index.ts';
 import type { Digest } from '../../oci/index.ts';
+import { notePassed } from '../../workers/index.ts';
 import type { ContentWriter, WriterOptions } from '../store.ts';
 import type { LocalParts } from './shared.ts';
 
@@ -86,6 +87,7 @@ export class LocalWriter implements ContentWriter {
       const written = this.#writeAll(chunk, at);
       this.#hash.update(chunk);
       await written;
+      notePassed(chunk.byteLength);
     } catch (err) {
       this.#state = 'failed';
       throw toDrydockError(err, 'store');

@@ -1,6 +1,7 @@
 /** Streams of blobs that hold no file before they are read. */
 import { createReadStream } from 'node:fs';
 import { Readable } from 'node:stream';
+import { notePassed } from '../../workers/index.ts';
 
 /**
  * Makes a stream of bytes from an iterable that is created when the first byte is asked for. A stream that is dropped
@@ -25,7 +26,10 @@ export async function* fileBytes(
 ): AsyncGenerator<Buffer> {
   const file = createReadStream(path, { start: offset, end: offset + length - 1, highWaterMark: chunkBytes });
   try {
-    yield* file;
+    for await (const chunk of file as AsyncIterable<Buffer>) {
+      notePassed(chunk.length);
+      yield chunk;
+    }
   } catch (err) {
     throw failed(err);
   } finally {
