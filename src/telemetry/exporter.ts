@@ -3,9 +3,13 @@ import { readFileSync } from 'node:fs';
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Client } from '@connectrpc/connect';
+import type { TraceService } from '../pb/otlp/trace_service_pb.js';
 import { version } from '../version.ts';
 import { resourceSpans, type Sender, type Span, traceJson, traceRequest } from './encode.ts';
 import type { TraceSettings } from './settings.ts';
+
+type TraceClient = Client<typeof TraceService>;
 
 /** The most that waits here; what comes beyond it is dropped. */
 const maxSpans = 8192;
@@ -34,6 +38,7 @@ export class TraceExporter {
   #timer: NodeJS.Timeout | undefined;
   #sending: Promise<void> | undefined;
   #told = -Infinity;
+  #client: Promise<TraceClient> | undefined;
 
   constructor(settings: TraceSettings, say: (text: string) => void) {
     this.#settings = settings;
@@ -150,18 +155,33 @@ export class TraceExporter {
     });
   }
 
+  /** Calls the receiver, and once more when it has no time now. All calls take one connection. */
   async #call(all: readonly Uint8Array[]): Promise<void> {
-    const { url, headers, timeout } = this.#settings;
-    const [{ createClient }, { createGrpcTransport }, { TraceService }] = await Promise.all([
+    const { headers, timeout } = this.#settings;
+    this.#client ??= this.#connect();
+    const [{ Code, ConnectError }, client] = await Promise.all([import('@connectrpc/connect'), this.#client]);
+    const request = { resourceSpans: [...all] as Uint8Array<ArrayBuffer>[] };
+    const call = { headers, timeoutMs: timeout, signal: this.#end.signal };
+    try {
+      await client.export(request, call);
+    } catch (err) {
+      const { code } = ConnectError.from(err);
+      if (code !== Code.Unavailable && code !== Code.ResourceExhausted) throw err;
+      await sleep(1000, undefined, { ref: false, signal: this.#end.signal });
+      await client.export(request, call);
+    }
+  }
+
+  async #connect(): Promise<TraceClient> {
+    const [{ createClient }, { createGrpcTransport, Http2SessionManager }, traces] = await Promise.all([
       import('@connectrpc/connect'),
       import('@connectrpc/connect-node'),
       import('../pb/otlp/trace_service_pb.js'),
     ]);
-    const transport = createGrpcTransport({ baseUrl: url.origin, nodeOptions: this.#certificates() });
-    await createClient(TraceService, transport).export(
-      { resourceSpans: [...all] as Uint8Array<ArrayBuffer>[] },
-      { headers, timeoutMs: timeout, signal: this.#end.signal },
-    );
+    const { origin } = this.#settings.url;
+    const sessionManager = new Http2SessionManager(origin, undefined, this.#certificates());
+    this.#end.signal.addEventListener('abort', () => sessionManager.abort(), { once: true });
+    return createClient(traces.TraceService, createGrpcTransport({ baseUrl: origin, sessionManager }));
   }
 
   #certificates(): { ca?: Buffer; cert?: Buffer; key?: Buffer } {

@@ -1,6 +1,7 @@
 /** Spans of builds: what they say, how they are sent, and that a build never waits or fails for them. */
 import { once } from 'node:events';
 import { createServer, type IncomingHttpHeaders } from 'node:http';
+import { createServer as createHttp2, type ServerHttp2Stream } from 'node:http2';
 import type { AddressInfo } from 'node:net';
 import { BinaryReader, WireType } from '@bufbuild/protobuf/wire';
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
@@ -210,6 +211,48 @@ describe('sending', () => {
     refused.add([span]);
     await refused.close();
     expect(said).toEqual([expect.stringMatching(/spans were not sent to 127.0.0.1:\d+: it answered 400/)]);
+  });
+  test('gRPC: by one connection, with headers; a receiver that has no time is asked once more', async () => {
+    const calls: { headers: IncomingHttpHeaders; body: Buffer }[] = [];
+    const statuses = ['0', '14', '0'];
+    const server = createHttp2();
+    let connections = 0;
+    server.on('session', () => connections++);
+    server.on('stream', async (stream: ServerHttp2Stream, headers) => {
+      const parts: Buffer[] = [];
+      for await (const part of stream) parts.push(part as Buffer);
+      // A frame: five bytes of head, then the message.
+      calls.push({ headers, body: Buffer.concat(parts).subarray(5) });
+      stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true });
+      stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': statuses.shift() ?? '0' }));
+      stream.end(Buffer.alloc(5));
+    });
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const said: string[] = [];
+    const sending = exporter(
+      {
+        OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+        OTEL_EXPORTER_OTLP_PROTOCOL: 'grpc',
+        OTEL_EXPORTER_OTLP_HEADERS: 'authorization=Bearer x',
+      },
+      said,
+    );
+    for (const count of [1, 3]) {
+      sending.add([{ ...span, name: `after ${count - 1}` }]);
+      await expect.poll(() => calls.length).toBe(count);
+    }
+    await sending.close();
+    expect(calls.map(({ headers }) => [headers[':path'], headers.authorization])).toEqual(
+      Array(3).fill(['/opentelemetry.proto.collector.trace.v1.TraceService/Export', 'Bearer x']),
+    );
+    expect(calls.map(({ body }) => spansIn(body).map(({ name }) => name))).toEqual([
+      ['after 0'],
+      ['after 2'],
+      ['after 2'],
+    ]);
+    expect([connections, said]).toEqual([1, []]);
+    server.close();
   });
   test('what is too much is dropped, and nobody is there', async () => {
     const said: string[] = [];
