@@ -2,7 +2,7 @@
  * The label in which a snapshot remembers the blob it was unpacked from. The bytes of a layer made elsewhere cannot be
  * made again from its files. So an image built on it names the original blob, which lives as long as the snapshot.
  */
-import type { Descriptor } from '../oci/index.ts';
+import { chunkAnnotations, type Descriptor } from '../oci/index.ts';
 import { gcLabels } from '../store/index.ts';
 
 interface BlobOrigin {
@@ -16,8 +16,9 @@ const label = 'drydock/unpacked-from';
 /** Labels for a snapshot that was unpacked from a blob. */
 export function originLabels({ blob, from }: BlobOrigin): Record<string, string> {
   const { mediaType, digest, size, urls } = blob;
+  const annotations = chunkAnnotations(blob);
   return {
-    [label]: JSON.stringify({ blob: { mediaType, digest, size, urls }, from }),
+    [label]: JSON.stringify({ blob: { mediaType, digest, size, urls, annotations }, from }),
     [`${gcLabels.content}.blob`]: digest,
   };
 }

@@ -1,6 +1,6 @@
 /** Reads and checks the attributes of exporters, as BuildKit and buildx name them. Pure. */
 import { fail, nearest } from '../errors/index.ts';
-import type { Compression } from '../layer/index.ts';
+import { type Compression, isChunked } from '../layer/index.ts';
 import { epochSeconds, parseBool, readCompression } from '../words/index.ts';
 import { type Annotations, parseAnnotation } from './annotations.ts';
 import { isSignAttr, readSignAttrs, type SignAttrs } from './sign-attrs.ts';
@@ -110,6 +110,14 @@ export function parseImageAttrs(type: 'image' | 'oci' | 'docker', attrs: Record<
     const vain = notOfArchives.find((name) => yes(name)) ?? danglingName(attrs);
     if (vain !== undefined) throw notOfArchive(type, vain);
   }
+  const compression = parseCompression(type, attrs);
+  const needsOci = isChunked(compression);
+  if (compression !== undefined && needsOci && boolAttr(type, attrs, 'oci-mediatypes') === false) {
+    const what = `compression=${compression.type} cannot go with oci-mediatypes=false`;
+    throw fail('invalid', 'export', `output type=${type}: ${what}`, {
+      hint: 'Its table of contents is found by annotations, which docker’s media types do not have.',
+    });
+  }
   const obsolete = Object.keys(attrs).filter((name) => name.startsWith('buildinfo'));
   return {
     push: yes('push'),
@@ -118,9 +126,9 @@ export function parseImageAttrs(type: 'image' | 'oci' | 'docker', attrs: Record<
     unpack: boolAttr(type, attrs, 'unpack'),
     store: yes('store', true),
     allowIncomplete: yes('unsafe-internal-store-allow-incomplete'),
-    compression: parseCompression(type, attrs),
+    compression,
     forceCompression: yes('force-compression'),
-    ociTypes: boolAttr(type, attrs, 'oci-mediatypes'),
+    ociTypes: needsOci || boolAttr(type, attrs, 'oci-mediatypes'),
     ociArtifact: boolAttr(type, attrs, 'oci-artifact'),
     attestationInline: boolAttr(type, attrs, 'attestation-inline'),
     keepForeign: yes('prefer-nondist-layers'),
@@ -224,16 +232,12 @@ function boolAttr(type: string, attrs: Record<string, string>, name: string): bo
 }
 
 function parseCompression(type: string, attrs: Record<string, string>): Compression | undefined {
-  const kinds = ['uncompressed', 'gzip', 'zstd'];
+  const kinds = ['uncompressed', 'gzip', 'zstd', 'estargz', 'zstdchunked'];
   return readCompression(attrs, {
     kind: (kind) =>
-      kind === 'estargz'
-        ? fail('unsupported', 'export', `output type=${type}: compression=estargz is not supported`, {
-            hint: 'Use gzip or zstd.',
-          })
-        : fail('invalid', 'export', `output type=${type}: unknown compression ${JSON.stringify(kind)}`, {
-            hint: `Did you mean ${nearest(kind, kinds) ?? kinds.join(', ')}?`,
-          }),
+      fail('invalid', 'export', `output type=${type}: unknown compression ${JSON.stringify(kind)}`, {
+        hint: `Did you mean ${nearest(kind, kinds) ?? kinds.join(', ')}?`,
+      }),
     level: (text, kind, highest) =>
       fail(
         'invalid',

@@ -3,11 +3,10 @@
  * them.
  */
 import { isPublished } from '../distribution/index.ts';
-import { type Compression, packedVariants } from '../layer/index.ts';
-import { chainIds, type Digest } from '../oci/index.ts';
+import { type Compression, compressionOf, packedVariants } from '../layer/index.ts';
+import { chainIds, chunkAnnotations, type Digest } from '../oci/index.ts';
 import type { ImageLayer } from '../solver/index.ts';
 import type { RefLayer, Store } from '../store/index.ts';
-import { compressionOf } from './media-types.ts';
 import type { Bases, ExportContext } from './types.ts';
 
 /**
@@ -41,7 +40,12 @@ export async function withBases(
   return Promise.all(
     layers.map(async (layer, i) => {
       const base = i < chains.length ? named.get(chains[i] as Digest) : undefined;
-      if (base === undefined || base.blob.digest === layer.blob?.digest) return layer;
+      if (base === undefined) return layer;
+      if (base.blob.digest === layer.blob?.digest) {
+        // What the store knows of a blob is less than what the manifest tells of it.
+        const annotations = chunkAnnotations(base.blob);
+        return annotations === undefined ? layer : { ...layer, blob: { ...layer.blob, annotations } };
+      }
       const { blob, from } = base;
       // What is to have another compression is packed from its files, where they are here.
       if (force && layer.blob === undefined && compressionOf(blob) !== compression.type) return layer;

@@ -1,7 +1,7 @@
 /** `type=image`: an image in the store, under its names, and in a registry when asked. */
 import { throwIfAborted } from '../errors/index.ts';
 import { nameImage, pushImage } from '../images/index.ts';
-import { packSnapshot } from '../layer/index.ts';
+import { isChunked, packSnapshot } from '../layer/index.ts';
 import { parseReference } from '../oci/index.ts';
 import type { Store } from '../store/index.ts';
 import { needOciTypes, parseAnnotations } from './annotations.ts';
@@ -35,7 +35,8 @@ export function imageExporter(attrs: Record<string, string>): Exporter {
       if (want.push) checkPushNames(request.names);
       for (const short of notesOf(want, created)) ctx.progress.warn({ level: 1, short, detail: [] });
       const annotations = [...parseAnnotations(request.annotations), ...want.annotations];
-      const dockerTypes = request.dockerTypes === true && want.compression?.type !== 'zstd';
+      const dockerTypes =
+        request.dockerTypes === true && want.compression?.type !== 'zstd' && !isChunked(want.compression);
       // Packing the layers is most of the time of a build that is only stored: for a provenance that nobody has asked
       // for by name, as buildx's own, it is not done.
       const inline = isPackedAnyway(want) ? 'always' : 'never';

@@ -3,8 +3,10 @@ import { fetchBlobInto, isPublished } from '../distribution/index.ts';
 import { fail } from '../errors/index.ts';
 import {
   type Compression,
+  compressionOf,
   convertBlob,
   ensureBlob,
+  keepsTar,
   type LayerBlob,
   labelChain,
   packedVariants,
@@ -24,7 +26,7 @@ import {
 import { isMakeable, withBases } from './bases.ts';
 import { nameByChains } from './chain-names.ts';
 import type { KeptLayers, WantedBlobs } from './image-plan.ts';
-import { compressionOf, typed } from './media-types.ts';
+import { typed } from './media-types.ts';
 import type { ExportContext } from './types.ts';
 
 /** The form that the layers of an image are to have. */
@@ -93,7 +95,7 @@ export async function exportLayers(
   const layers = await Promise.all(known.map((layer) => exportLayer(layer, ctx, options)));
   const keys = known.map(({ snapshot, loose }) => (loose ? undefined : snapshot));
   let top = keys.at(-1);
-  if (options.epoch === undefined && keys.every((key) => key !== undefined)) {
+  if (keepsTar(options) && keys.every((key) => key !== undefined)) {
     const diffIds = layers.map(({ diffId }) => diffId);
     const infos = known.map(({ info }) => info);
     await labelChain(ctx.store, keys, diffIds, infos);
@@ -130,7 +132,7 @@ export async function exportLayers(
     layers: layers.map((layer, i) => {
       const given = options.keepForeign ? layer.descriptor : asDistributable(layer.descriptor);
       const descriptor = dated(given, known[i]?.blob === undefined ? options : {});
-      const snapshot = options.epoch === undefined ? keys[i] : undefined;
+      const snapshot = keepsTar(options) ? keys[i] : undefined;
       return { ...layer, descriptor: typed(descriptor, options.ociTypes), snapshot };
     }),
     top,
@@ -215,9 +217,9 @@ async function exportLayer(layer: RefLayer, ctx: ExportContext, wanted: LayerOpt
     }
     if (layer.bring !== undefined) await layer.bring(contextOf(ctx));
     else if (from !== undefined) await fetchBlobInto(store, ctx.registry, from, blob, contextOf(ctx));
-    const converted = await convertBlob(store, blob, options.compression, { lease, signal });
-    if (converted.diffId !== diffId) {
-      throw fail('corrupt', 'export', `the layer ${blob.digest} holds ${converted.diffId}, not ${diffId}`);
+    const { tarId, ...converted } = await convertBlob(store, blob, options.compression, { lease, signal });
+    if (tarId !== diffId) {
+      throw fail('corrupt', 'export', `the layer ${blob.digest} holds ${tarId}, not ${diffId}`);
     }
     return { ...converted, createdAt: layer.madeAt, createdBy };
   }

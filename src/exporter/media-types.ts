@@ -1,21 +1,15 @@
-/** The media types of layers: the compression that each means, and its counterpart in the other family. Pure. */
-import type { Compression } from '../layer/index.ts';
+/** The media types of layers, in the OCI's family and in docker's. Pure. */
+import { compressionOf } from '../layer/index.ts';
 import { type Descriptor, mediaTypes } from '../oci/index.ts';
 
-/** The compression of a layer, by its media type. */
-export function compressionOf({ mediaType }: Descriptor): Compression['type'] {
-  if (/gzip$/.test(mediaType)) return 'gzip';
-  return /zstd$/.test(mediaType) ? 'zstd' : 'uncompressed';
-}
-
 const names = {
-  oci: { uncompressed: mediaTypes.ociLayer, gzip: mediaTypes.ociLayerGzip, zstd: mediaTypes.ociLayerZstd },
-  docker: {
-    uncompressed: mediaTypes.dockerLayer,
-    gzip: mediaTypes.dockerLayerGzip,
-    zstd: mediaTypes.dockerLayerZstd,
-  },
-} as const;
+  oci: family(mediaTypes.ociLayer, mediaTypes.ociLayerGzip, mediaTypes.ociLayerZstd),
+  docker: family(mediaTypes.dockerLayer, mediaTypes.dockerLayerGzip, mediaTypes.dockerLayerZstd),
+};
+
+function family(uncompressed: string, gzip: string, zstd: string) {
+  return { uncompressed, gzip, zstd, estargz: gzip, zstdchunked: zstd };
+}
 
 /** The descriptor with the media type of the wanted family. Unknown types stay as they are. */
 export function typed(descriptor: Descriptor, oci: boolean): Descriptor {

@@ -6,11 +6,12 @@ import { randomUUID } from 'node:crypto';
 import { MessageChannel } from 'node:worker_threads';
 import { fail, throwIfAborted } from '../errors/index.ts';
 import { specOfMounts, type ViewSpec } from '../fs/index.ts';
-import { chainIds, type Descriptor, type Digest, mediaTypes } from '../oci/index.ts';
+import { chainIds, type Descriptor, type Digest } from '../oci/index.ts';
 import type { ReportStatus } from '../progress/index.ts';
 import { hold, type SnapshotInfo, type Store, snapshotLabels } from '../store/index.ts';
 import { isDue, nextTurn, receiveFromTask, runTask } from '../workers/index.ts';
 import { levelOf } from './block-compress.ts';
+import { compressionOf, descriptorOf } from './media-types.ts';
 import type { PackArgs, PackResult } from './pack-task.ts';
 import type { SinceList } from './since.ts';
 import type { Compression, LayerBlob } from './types.ts';
@@ -27,12 +28,6 @@ interface PackOptions {
   /** The snapshot as the store describes it, when the caller has just asked. */
   info?: SnapshotInfo;
 }
-
-const layerTypes = {
-  uncompressed: mediaTypes.ociLayer,
-  gzip: mediaTypes.ociLayerGzip,
-  zstd: mediaTypes.ociLayerZstd,
-} as const;
 
 /** The facts about a layer's blob in a label of its snapshot. */
 interface Remembered extends LayerBlob {
@@ -131,14 +126,21 @@ export async function ensureBlob(
 type Variant = Pick<PackOptions, 'compression' | 'epoch'> & { digest: Digest };
 
 /**
- * The forms in which a snapshot's layer was packed before, with its times kept, most usual first. The blobs may be
- * gone.
+ * Whether a layer that is packed so decompresses to the tar of its snapshot: the snapshot then has its diff ID. Times
+ * that were changed, and an eStargz's table of contents, make another one.
+ */
+export function keepsTar({ compression, epoch }: Pick<PackOptions, 'compression' | 'epoch'>): boolean {
+  return epoch === undefined && compression.type !== 'estargz';
+}
+
+/**
+ * The forms in which a snapshot's very tar was packed before, most usual first. The blobs may be gone.
  */
 export function packedVariants(snapshot: SnapshotInfo | undefined): Variant[] {
   const rank = ({ compression: { type, level }, digest }: Variant) =>
     `${type} ${Number(level !== levelOf({ type }))} ${digest}`;
   return variantsOf(snapshot)
-    .filter(({ epoch }) => epoch === undefined)
+    .filter(keepsTar)
     .sort((a, b) => (rank(a) < rank(b) ? -1 : 1));
 }
 
@@ -147,7 +149,7 @@ function variantsOf(snapshot: SnapshotInfo | undefined): Variant[] {
     if (!name.startsWith(snapshotLabels.blobPrefix)) return [];
     const { descriptor, parent } = JSON.parse(value) as Partial<Remembered>;
     if (parent !== undefined && parent !== (snapshot?.parent ?? '')) return [];
-    const match = /^(uncompressed|gzip|zstd)(?:-(\d+))?(?:@(\d+))?$/.exec(
+    const match = /^(uncompressed|gzip|zstd|estargz|zstdchunked)(?:-(\d+))?(?:@(\d+))?$/.exec(
       name.slice(snapshotLabels.blobPrefix.length),
     );
     if (match === null || descriptor === undefined) return [];
@@ -169,12 +171,7 @@ function variantFor(
 ): Pick<PackOptions, 'compression' | 'epoch'> {
   const known = variantsOf(snapshot).find(({ digest }) => digest === descriptor.digest);
   if (known !== undefined) return known;
-  const type = /gzip$/.test(descriptor.mediaType)
-    ? 'gzip'
-    : /zstd$/.test(descriptor.mediaType)
-      ? 'zstd'
-      : 'uncompressed';
-  return { compression: { type } };
+  return { compression: { type: compressionOf(descriptor) } };
 }
 
 function variantOf(compression: Compression, epoch: number | undefined): string {
@@ -224,11 +221,7 @@ async function packNow(
     const args = { layer, compression: options.compression, latestNs };
     const packed = await packInto(store, args, options);
     const blob: LayerBlob = {
-      descriptor: {
-        mediaType: layerTypes[options.compression.type],
-        digest: packed.digest,
-        size: packed.blobSize,
-      },
+      descriptor: descriptorOf(options.compression, packed),
       diffId: packed.diffId,
       size: packed.size,
     };
@@ -241,7 +234,7 @@ async function packNow(
       const labels: Record<string, string> = {
         [`${snapshotLabels.blobPrefix}${variant}`]: JSON.stringify(label),
       };
-      if (options.epoch === undefined) labels[snapshotLabels.diffId] = packed.diffId;
+      if (keepsTar(options)) labels[snapshotLabels.diffId] = packed.diffId;
       await store.snapshots.setLabels(key, labels);
     }
     return blob;
@@ -274,11 +267,7 @@ export async function packChanges(
   const packed = await packInto(store, args, { compression, lease, signal, store: 'blob' });
   if (compression.type !== 'uncompressed') await store.content.linger?.(packed.digest);
   return {
-    descriptor: {
-      mediaType: layerTypes[compression.type],
-      digest: packed.digest,
-      size: packed.blobSize,
-    },
+    descriptor: descriptorOf(compression, packed),
     diffId: packed.diffId,
     size: packed.size,
     entries: packed.entries,

@@ -17,7 +17,10 @@ const zstdCompress = promisify(zlib.zstdCompress) as (
 
 // gzip's 6 takes 1.7 times as long as its 4, for layers that are 2 to 3 % smaller. zstd's 3 takes twice as long as its 2
 // (with the larger window and shorter matches of zstdBlocks), for layers that are 4 % smaller.
-const defaultLevels = { uncompressed: 0, gzip: 4, zstd: 2 } as const;
+const defaultLevels = { uncompressed: 0, gzip: 4, zstd: 2, estargz: 4, zstdchunked: 3 } as const;
+
+/** The compressions of blocks, which do not look at what is in the tar. */
+export type BlockCompression = Compression & { type: 'uncompressed' | 'gzip' | 'zstd' };
 
 /** The level of a compression, or the default of its kind. */
 export function levelOf({ type, level }: Compression): number {
@@ -25,7 +28,7 @@ export function levelOf({ type, level }: Compression): number {
 }
 
 /** The bytes of a block. */
-export function blockSizeOf(compression: Compression): number {
+export function blockSizeOf(compression: BlockCompression): number {
   if (compression.type !== 'zstd') return 1 << 20;
   // zstd's 3 was once the default: stores have images whose layers must give the same blobs again.
   return levelOf(compression) === 3 ? 4 << 20 : 8 << 20;
@@ -35,7 +38,7 @@ export function blockSizeOf(compression: Compression): number {
  * The largest number of blocks that are compressed at once. The pool has 4 threads: more of zstd's large blocks would
  * only take memory.
  */
-export function parallelBlocksOf({ type }: Compression): number {
+export function parallelBlocksOf({ type }: BlockCompression): number {
   const blocks = Math.max(2, availableParallelism() + 1);
   return type === 'zstd' ? Math.min(blocks, 5) : blocks;
 }
@@ -56,7 +59,7 @@ export interface BlockCompressor {
   tail(): Buffer;
 }
 
-export function blockCompressor(compression: Compression): BlockCompressor {
+export function blockCompressor(compression: BlockCompression): BlockCompressor {
   const level = levelOf(compression);
   switch (compression.type) {
     case 'uncompressed':
@@ -105,7 +108,7 @@ function gzipBlocks(level: number): BlockCompressor {
  * Whether a few samples of the data get smaller. If not (images, archives), the data is stored uncompressed, at no
  * cost. One sample that gets much smaller is enough.
  */
-async function isPackable(data: Buffer): Promise<boolean> {
+export async function isPackable(data: Buffer): Promise<boolean> {
   const sample = 16 * 1024;
   const samples = 4;
   if (data.length < 2 * samples * sample) return true;

@@ -2,8 +2,13 @@
 import { createHash } from 'node:crypto';
 import { closeSync, openSync, readSync, writeSync } from 'node:fs';
 import type { Digest } from '../oci/index.ts';
-import { type BlockCompressor, blockCompressor, blockSizeOf, parallelBlocksOf } from './block-compress.ts';
-import type { Compression } from './types.ts';
+import {
+  type BlockCompression,
+  type BlockCompressor,
+  blockCompressor,
+  blockSizeOf,
+  parallelBlocksOf,
+} from './block-compress.ts';
 
 /** Takes finished bytes in order. The buffer belongs to the writer again when `write` (or its promise) is done. */
 export interface BlockSink {
@@ -12,12 +17,17 @@ export interface BlockSink {
 
 /** The digests and sizes of a layer's tar and of its blob. */
 export interface WrittenLayer {
+  /** The digest of the decompressed blob. */
   diffId: Digest;
-  /** Bytes of the tar. */
+  /** The digest of the tar that was put in; another one when the blob has more in it. */
+  tarId: Digest;
+  /** Bytes of the decompressed blob. */
   size: number;
   digest: Digest;
   /** Bytes of the blob. */
   blobSize: number;
+  /** The annotations that tell readers how to read the blob's files one by one. */
+  annotations?: Record<string, string>;
 }
 
 /**
@@ -26,7 +36,24 @@ export interface WrittenLayer {
  *
  *     if (writer.put(header)) await writer.drain();
  */
-export class BlockWriter {
+export interface LayerWriter {
+  /** Adds bytes. Returns whether `drain` is due. */
+  put(data: Buffer): boolean;
+  /**
+   * Adds up to `length` bytes of an open file from `position` on (null: its current one); returns their number, 0 at
+   * the end. Ask `full` afterwards.
+   */
+  putFile(fd: number, length: number, position?: number | null): number;
+  readonly full: boolean;
+  /** Waits until there is room again. */
+  drain(): Promise<void>;
+  finish(): Promise<WrittenLayer>;
+  /** Waits for the bytes being compressed, which use our memory, when the writing is given up. */
+  abort(): Promise<void>;
+}
+
+/** Writes blobs whose tar is compressed in blocks of one size, whatever is in it. */
+export class BlockWriter implements LayerWriter {
   #plain = createHash('sha256');
   /** The hash of the blob; unused when the blob is the tar itself. */
   #packed = createHash('sha256');
@@ -45,7 +72,7 @@ export class BlockWriter {
   #started = false;
 
   /** Without a sink the bytes are only hashed. */
-  constructor(compression: Compression, sink: BlockSink | undefined) {
+  constructor(compression: BlockCompression, sink: BlockSink | undefined) {
     this.#compressor = blockCompressor(compression);
     this.#raw = compression.type === 'uncompressed';
     this.#sink = sink;
@@ -54,7 +81,6 @@ export class BlockWriter {
     this.#block = Buffer.allocUnsafeSlow(this.#blockSize);
   }
 
-  /** Adds bytes. Returns whether `drain` is due. */
   put(data: Buffer): boolean {
     let at = 0;
     while (at < data.length) {
@@ -65,10 +91,6 @@ export class BlockWriter {
     return this.#pending.length >= this.#parallel;
   }
 
-  /**
-   * Adds up to `length` bytes of an open file from `position` on (null: its current one); returns their number, 0 at
-   * the end. Ask `full` afterwards.
-   */
   putFile(fd: number, length: number, position: number | null = null): number {
     const most = Math.min(length, this.#blockSize - this.#fill);
     const n = readSync(fd, this.#block, this.#fill, most, position);
@@ -80,7 +102,6 @@ export class BlockWriter {
     return this.#pending.length >= this.#parallel;
   }
 
-  /** Waits until there is room again. */
   async drain(limit = this.#parallel - 1): Promise<void> {
     while (this.#pending.length > limit) {
       const { data, result } = this.#pending[0]!;
@@ -98,13 +119,13 @@ export class BlockWriter {
     const diffId: Digest = `sha256:${this.#plain.digest('hex')}`;
     return {
       diffId,
+      tarId: diffId,
       size: this.#size,
       digest: this.#raw ? diffId : `sha256:${this.#packed.digest('hex')}`,
       blobSize: this.#blobSize,
     };
   }
 
-  /** Waits for the blocks being compressed, which use our memory, when the writing is given up. */
   async abort(): Promise<void> {
     await Promise.allSettled(this.#pending.map(({ result }) => result));
   }

@@ -4,7 +4,8 @@ import type { MessagePort } from 'node:worker_threads';
 import { canceled, toDrydockError } from '../errors/index.ts';
 import { decompress } from '../tar/index.ts';
 import { PortSender, receiveStream, type TaskContext } from '../workers/index.ts';
-import { BlockWriter, FileSink, type WrittenLayer } from './block-writer.ts';
+import { FileSink, type WrittenLayer } from './block-writer.ts';
+import { layerWriter } from './layer-writer.ts';
 import type { Compression } from './types.ts';
 
 interface ConvertArgs {
@@ -17,7 +18,7 @@ export async function convert(args: ConvertArgs, ctx: TaskContext): Promise<Writ
   const { source, sink } = args;
   const file = 'path' in sink ? new FileSink(sink.path) : undefined;
   const sender = 'port' in sink ? new PortSender(sink.port) : undefined;
-  const writer = new BlockWriter(
+  const writer = layerWriter(
     args.compression,
     file ?? { write: (data) => sender?.write(new Uint8Array(data)) },
   );

@@ -2,21 +2,16 @@
 import { randomUUID } from 'node:crypto';
 import { MessageChannel } from 'node:worker_threads';
 import { canceled } from '../errors/index.ts';
-import { type Descriptor, mediaTypes } from '../oci/index.ts';
+import type { Descriptor, Digest } from '../oci/index.ts';
 import type { Store } from '../store/index.ts';
 import { receiveFromTask, runTask, sendStream } from '../workers/index.ts';
 import type { WrittenLayer } from './block-writer.ts';
+import { descriptorOf } from './media-types.ts';
 import type { Compression, LayerBlob } from './types.ts';
 
-const types = {
-  uncompressed: mediaTypes.ociLayer,
-  gzip: mediaTypes.ociLayerGzip,
-  zstd: mediaTypes.ociLayerZstd,
-} as const;
-
 /**
- * Stores the layer `blob` (in content) once more with another compression. The tar inside is the same, so the diff ID
- * stays. Throws `not-found`, `corrupt`, `canceled`.
+ * Stores the layer `blob` (in content) once more with another compression. The tar inside is the same (`tarId`), so the
+ * diff ID stays, but for eStargz, whose table of contents counts. Throws `not-found`, `corrupt`, `canceled`.
  *
  *     const { descriptor } = await convertBlob(store, gzipLayer, { type: 'zstd', level: 3 }, { lease });
  */
@@ -25,7 +20,7 @@ export async function convertBlob(
   blob: Descriptor,
   compression: Compression,
   ctx: { lease: string; signal?: AbortSignal },
-): Promise<LayerBlob> {
+): Promise<LayerBlob & { tarId: Digest }> {
   const { content } = store;
   const { signal, lease } = ctx;
   const from = await content.localPath?.(blob.digest);
@@ -40,8 +35,9 @@ export async function convertBlob(
     await content.adopt(into, { digest: written.digest, size: written.blobSize }, { lease });
   } else written = await convertStream(store, blob, compression, ctx);
   return {
-    descriptor: { mediaType: types[compression.type], digest: written.digest, size: written.blobSize },
+    descriptor: descriptorOf(compression, written),
     diffId: written.diffId,
+    tarId: written.tarId,
     size: written.size,
   };
 }

@@ -1,6 +1,7 @@
 /** Layers: packs them from snapshots, unpacks them into snapshots, and changes their compression. */
 export {
   ensureBlob,
+  keepsTar,
   labelChain,
   packChanges,
   packedVariants,
@@ -12,7 +13,8 @@ export { copyUpFile } from './copy-up.ts';
 export { diffViews, type TreeChange } from './diff.ts';
 export type { FileSums, ListedFile } from './file-tree.ts';
 export { listedFolder, listLayers } from './layer-files.ts';
+export { compressionOf } from './media-types.ts';
 export { moveLayer } from './move-layer.ts';
 export { isMovable, ownChanges } from './own-changes.ts';
-export type { Compression, LayerBlob } from './types.ts';
+export { type Compression, isChunked, type LayerBlob } from './types.ts';
 export { unpackLayer, unpackOnto } from './unpack.ts';

@@ -5,9 +5,10 @@ import { type FsEntry, hostXattrs, openEntry, openView, type ViewSpec } from '..
 import { closeFd, major, minor, seekData, seekHole, unlinkSync } from '../linux/index.ts';
 import { endOfArchive, header, padding, sparseMap, type TarHeader } from '../tar/index.ts';
 import { PortSender, type TaskContext } from '../workers/index.ts';
-import { type BlockSink, BlockWriter, FileSink, type WrittenLayer } from './block-writer.ts';
+import { type BlockSink, FileSink, type LayerWriter, type WrittenLayer } from './block-writer.ts';
+import { layerWriter } from './layer-writer.ts';
 import { type SinceList, walkSince } from './since.ts';
-import type { Compression } from './types.ts';
+import { type Compression, isChunked } from './types.ts';
 import { type LayerItem, walkDifference, walkOverlayLayer } from './walk.ts';
 
 export interface PackArgs {
@@ -48,7 +49,7 @@ export async function pack(args: PackArgs, ctx: TaskContext): Promise<PackResult
     // This sends a copy, whose memory goes to the other thread; the block itself is used again.
     out = { write: (data) => to.write(new Uint8Array(data)) };
   }
-  const writer = new BlockWriter(args.compression, out);
+  const writer = layerWriter(args.compression, out);
   try {
     const found = { hides: false };
     const entries = await packItems(itemsOf(args, found), writer, args, ctx);
@@ -74,13 +75,20 @@ function itemsOf({ layer }: PackArgs, found: { hides: boolean }): Generator<Laye
 
 async function packItems(
   items: Iterable<LayerItem>,
-  writer: BlockWriter,
-  { latestNs, prefix = '', open = false }: Pick<PackArgs, 'latestNs' | 'prefix' | 'open'>,
+  writer: LayerWriter,
+  {
+    latestNs,
+    prefix = '',
+    open = false,
+    compression,
+  }: Pick<PackArgs, 'latestNs' | 'prefix' | 'open' | 'compression'>,
   ctx: TaskContext,
 ): Promise<number> {
   const linked = new Map<string, string>();
   let entries = 0;
   const under = prefix === '' ? '' : `${prefix}/`;
+  // Readers of single files do not know the form of sparse ones.
+  const mayLeaveHoles = !isChunked(compression);
   if (under !== '') writer.put(header({ ...folder, path: prefix, mtimeNs: latestNs ?? 0n }));
   for (const item of items) {
     if (ctx.aborted()) throw canceled();
@@ -88,7 +96,7 @@ async function packItems(
     else {
       const entry = tarHeader(item.entry, under, linked, latestNs);
       if (entry === undefined) continue;
-      if (item.entry.size > worthHoles && entry.size > 0) {
+      if (mayLeaveHoles && item.entry.size > worthHoles && entry.size > 0) {
         await putWithHoles(item.entry, entry, writer, ctx);
         entries++;
         continue;
@@ -161,7 +169,7 @@ function tarHeader(
 const small = 256 * 1024;
 
 /** Writes a small file's bytes without waiting; false when the file is not small. */
-function putContent(entry: FsEntry, writer: BlockWriter, size: number): boolean {
+function putContent(entry: FsEntry, writer: LayerWriter, size: number): boolean {
   if (size > small) return false;
   const fd = openEntry(entry);
   try {
@@ -177,7 +185,7 @@ function putContent(entry: FsEntry, writer: BlockWriter, size: number): boolean 
   return true;
 }
 
-async function putLarge(entry: FsEntry, writer: BlockWriter, size: number, ctx: TaskContext): Promise<void> {
+async function putLarge(entry: FsEntry, writer: LayerWriter, size: number, ctx: TaskContext): Promise<void> {
   const fd = openEntry(entry);
   try {
     for (let left = size; left > 0; ) {
@@ -202,7 +210,7 @@ const maxRegions = 20_000;
 async function putWithHoles(
   entry: FsEntry,
   head: TarHeader,
-  writer: BlockWriter,
+  writer: LayerWriter,
   ctx: TaskContext,
 ): Promise<void> {
   const fd = openEntry(entry);

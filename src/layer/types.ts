@@ -3,8 +3,9 @@ import type { Descriptor, Digest } from '../oci/index.ts';
 
 /** The compression of a layer's blob. */
 export interface Compression {
-  type: 'uncompressed' | 'gzip' | 'zstd';
-  /** gzip 0–9 (default 6), zstd 1–22 (default 3). */
+  /** `estargz` is a gzip and `zstdchunked` a zstd whose files can be read one by one. */
+  type: 'uncompressed' | 'gzip' | 'zstd' | 'estargz' | 'zstdchunked';
+  /** gzip and estargz 0–9 (default 4), zstd 1–22 (default 2), zstdchunked 1–22 (default 3). */
   level?: number;
 }
 
@@ -12,7 +13,13 @@ export interface Compression {
 export interface LayerBlob {
   /** A descriptor with an OCI layer media type. */
   descriptor: Descriptor;
+  /** Of an eStargz, the digest of its decompressed bytes, which are the layer's tar and the table of contents. */
   diffId: Digest;
   /** Bytes of the uncompressed tar. */
   size: number;
+}
+
+/** Whether the files of a blob of this compression can be read one by one. */
+export function isChunked(compression: Compression | undefined): boolean {
+  return compression?.type === 'estargz' || compression?.type === 'zstdchunked';
 }

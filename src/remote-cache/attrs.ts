@@ -4,7 +4,7 @@
  */
 
 import { fail, nearest } from '../errors/index.ts';
-import type { Compression } from '../layer/index.ts';
+import { type Compression, isChunked } from '../layer/index.ts';
 import { type Digest, familiarName, isDigest, normalizeName } from '../oci/index.ts';
 import { parseBool, readCompression } from '../words/index.ts';
 import { type KeepRule, keepAttrs, readKeep } from './keeping/rule.ts';
@@ -124,6 +124,11 @@ export function parseExport({ type, attrs }: CacheSpec): ExportWant {
   if (imageManifest && !ociTypes) {
     throw fail('invalid', 'cache', `cache-to type=${type}: image-manifest=true needs oci-mediatypes=true`);
   }
+  const compression = compressionOf(type, attrs);
+  if (isChunked(compression) && !ociTypes) {
+    const what = `compression=${compression.type} needs oci-mediatypes=true`;
+    throw fail('invalid', 'cache', `cache-to type=${type}: ${what}`);
+  }
   const mounts = readChoice(attrs.mounts, 'none');
   if (place === undefined && mounts !== 'none') {
     throw fail('invalid', 'cache', 'cache-to type=inline: cache mounts cannot be inside an image (mounts=)', {
@@ -135,7 +140,7 @@ export function parseExport({ type, attrs }: CacheSpec): ExportWant {
     mounts,
     name: place === undefined ? 'the image' : placeName(place),
     mode,
-    compression: compressionOf(type, attrs),
+    compression,
     forceCompression: yes(attrs, 'force-compression', false),
     ociTypes,
     imageManifest,
@@ -241,10 +246,10 @@ function compressionOf(type: string, attrs: CacheSpec['attrs']): Compression {
   const read = readCompression(attrs, {
     kind: (kind) =>
       fail(
-        kind === 'estargz' ? 'unsupported' : 'invalid',
+        'invalid',
         'cache',
         `cache-to type=${type}: compression ${JSON.stringify(kind)} is not supported`,
-        { hint: 'Compressions: uncompressed, gzip, zstd.' },
+        { hint: 'Compressions: uncompressed, gzip, zstd, estargz, zstdchunked.' },
       ),
     level: (text, kind, highest) =>
       fail('invalid', 'cache', `non-integer value ${JSON.stringify(text)} specified for compression-level`, {

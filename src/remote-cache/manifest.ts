@@ -6,6 +6,7 @@
 import { layersOf, parseIndex, parseManifest, readConfig } from '../distribution/index.ts';
 import { fail } from '../errors/index.ts';
 import {
+  chunkAnnotations,
   type Descriptor,
   type Digest,
   type Index,
@@ -183,8 +184,9 @@ function layerOf({ mediaType, digest, size, annotations }: Descriptor): CacheLay
   const plain = mediaType === mediaTypes.ociLayer || mediaType === mediaTypes.dockerLayer;
   const diffId = annotations?.[uncompressed] ?? (plain ? digest : undefined);
   if (diffId === undefined || !isDigest(diffId)) return undefined;
+  const chunked = chunkAnnotations({ annotations });
   return {
-    descriptor: { mediaType, digest, size },
+    descriptor: { mediaType, digest, size, ...(chunked && { annotations: chunked }) },
     diffId,
     ...timeOf(annotations?.[createdAt]),
     ...makerOf(annotations?.[description]),

@@ -89,6 +89,11 @@ export class TarParser {
     return this.#at;
   }
 
+  /** Whether the archive's closing zero blocks have come. */
+  get ended(): boolean {
+    return this.#state === 'end';
+  }
+
   push(bytes: Uint8Array): void {
     const chunk = Buffer.isBuffer(bytes)
       ? bytes
@@ -256,6 +261,7 @@ export class TarParser {
       devminor: 0,
       xattrs: records?.xattrs ?? new Map(),
     };
+    if (rawPath !== entry.path) entry.rawPath = rawPath;
     this.#checkName(entry.path);
     this.#checkXattrs(entry);
     if (entry.path === '' && type !== 'dir') throw this.#error('an entry has no name');
@@ -264,7 +270,10 @@ export class TarParser {
     }
     if (type === 'symlink' || type === 'hardlink') this.#checkName(rawLink);
     if (type === 'symlink') entry.link = rawLink;
-    if (type === 'hardlink') entry.link = cleanTarPath(rawLink);
+    if (type === 'hardlink') {
+      entry.link = cleanTarPath(rawLink);
+      if (rawLink !== entry.link) entry.rawLink = rawLink;
+    }
     if (entry.link === '' && (type === 'symlink' || type === 'hardlink')) {
       throw this.#error(`the link ${entry.path} has no target`);
     }

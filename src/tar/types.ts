@@ -11,6 +11,8 @@ export interface TarEntry {
    */
   path: string;
   type: Exclude<FileType, 'socket'> | 'hardlink';
+  /** The path as the archive spells it, where `path` is another. */
+  rawPath?: string;
   /** 0 … 0o7777 */
   mode: number;
   uid: number;
@@ -22,6 +24,8 @@ export interface TarEntry {
   mtimeNs: bigint;
   /** For a symlink, its target as archived; for a hard link, the other entry's path, cleaned. */
   link?: string;
+  /** The target as the archive spells it, where `link` is another. */
+  rawLink?: string;
   devmajor: number;
   devminor: number;
   /** `SCHILY.xattr.*` */

@@ -1,17 +1,19 @@
 /** Reads the attributes `compression` and `compression-level` of outputs and caches. */
 
-type CompressionType = 'uncompressed' | 'gzip' | 'zstd';
+type CompressionType = 'uncompressed' | 'gzip' | 'zstd' | 'estargz' | 'zstdchunked';
 
 /** The highest level of each kind; it has no meaning for uncompressed layers. The lowest is 0, zstd's first. */
 const highest: ReadonlyMap<string, number> = new Map([
   ['uncompressed', 99],
   ['gzip', 9],
   ['zstd', 22],
+  ['estargz', 9],
+  ['zstdchunked', 22],
 ]);
 
 /** Makes the errors of attributes that cannot be read. */
 interface CompressionFaults {
-  /** For a kind that is not supported: `estargz`, which BuildKit has, or an unknown one. */
+  /** For an unknown kind. */
   kind(kind: string): Error;
   /** For a level that is no number, or higher than the kind allows. */
   level(text: string, type: CompressionType, highest: number): Error;
@@ -25,13 +27,15 @@ export function readCompression(
   attrs: Readonly<Record<string, string>>,
   faults: CompressionFaults,
 ): { type: CompressionType; level?: number } | undefined {
-  const { compression: kind = 'gzip', 'compression-level': text } = attrs;
+  const { compression: named = 'gzip', 'compression-level': text } = attrs;
+  // The name that containers' tools have for it.
+  const kind = named === 'zstd:chunked' ? 'zstdchunked' : named;
   if (attrs.compression === undefined && text === undefined) return undefined;
   const most = highest.get(kind);
-  if (most === undefined) throw faults.kind(kind);
+  if (most === undefined) throw faults.kind(named);
   const type = kind as CompressionType;
   if (text === undefined) return { type };
   if (!/^\d{1,2}$/.test(text) || Number(text) > most) throw faults.level(text, type, most);
   if (type === 'uncompressed') return { type };
-  return { type, level: type === 'zstd' ? Math.max(1, Number(text)) : Number(text) };
+  return { type, level: highest.get(type) === 22 ? Math.max(1, Number(text)) : Number(text) };
 }

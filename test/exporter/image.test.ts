@@ -343,7 +343,13 @@ describe('attributes', () => {
   test.each([
     ['image', { pusch: 'true' }, /no attribute "pusch"/, /push/],
     ['image', { compression: 'gzp' }, /unknown compression/, /gzip/],
-    ['image', { compression: 'estargz' }, /estargz is not supported/, /gzip/],
+    ['image', { compression: 'estarg' }, /unknown compression/, /estargz/],
+    [
+      'image',
+      { compression: 'estargz', 'oci-mediatypes': 'false' },
+      /cannot go with oci-mediatypes/,
+      /annot/,
+    ],
     ['image', { push: 'maybe' }, /neither true nor false/, /^$/],
     ['oci', { compression: 'gzip', 'compression-level': '12' }, /no level 12/, /^$/],
     ['local', { compression: 'gzip' }, /no attribute "compression"/, /./],

@@ -99,9 +99,9 @@ export function dockerTypesOf(
 ): boolean {
   const known = Object.values(compatibility);
   if (wanted === 0n) return false;
-  const zstd = outputs.find(({ attrs }) => attrs.compression === 'zstd');
+  const zstd = outputs.find(({ attrs }) => attrs.compression?.startsWith('zstd'));
   if (wanted === compatibility.v013 && zstd !== undefined) {
-    const feature = `${zstd.type} exporter compression=zstd`;
+    const feature = `${zstd.type} exporter compression=${zstd.attrs.compression}`;
     throw fail('unsupported', 'export', `unsupported compatibility-version ${wanted} feature ${feature}`, {
       details: { compatibilityVersion: Number(wanted), compatibilityFeature: feature },
     });
