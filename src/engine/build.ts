@@ -89,6 +89,7 @@ async function runOnce(
   const job = new Job(withoutSigning(session, request.outputs), reach?.sink ?? usage?.sink ?? sink, signal, {
     allow,
     origin: originOf(request),
+    knownAs: request.knownAs,
     load: (definition, stop) => rules.load(definition, stop),
     judgeUrl: (url) => rules.judgeUrl(url),
     made: (vertex, refs) => ahead?.made(vertex, refs),

@@ -90,6 +90,8 @@ export interface BuildRequest {
   locks?: boolean;
   /** Asks for predicates of all results for the record of the build (`Built.predicates`). */
   recorded?: boolean;
+  /** The ID by which `explain` knows the build; default one of its own. */
+  knownAs?: string;
   /** The client's place in a trace (W3C's `traceparent`), under which the build's spans come. */
   traceparent?: string;
   /** Dates an image whose build changed only the config; see `ExportRequest.madeNow`. */

@@ -42,6 +42,8 @@ interface JobOptions {
   made?: (vertex: Vertex, refs: readonly Ref[]) => void;
   /** What it is made from. */
   origin?: BuildOrigin;
+  /** The ID by which why its steps ran is known afterwards; default its own. */
+  knownAs?: string;
   /** What the build that it is nested in says of itself. */
   about?: BuildAbout;
 }
@@ -94,12 +96,13 @@ export class Job {
       imports,
       made,
       origin = {},
+      knownAs,
       about,
     }: JobOptions = {},
   ) {
     this.pins = pins;
     this.made = made;
-    this.about = about ?? { id: this.id, origin, failedImports: [], usedCaches: new Set() };
+    this.about = about ?? { id: knownAs ?? this.id, origin, failedImports: [], usedCaches: new Set() };
     this.allow = allow;
     this.within = within;
     this.#load = load;

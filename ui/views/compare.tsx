@@ -1,4 +1,5 @@
 /** Two builds side by side: their steps in pairs, what each took, and why it ran; arguments that differ. */
+import { useEffect, useState } from 'preact/hooks';
 import type { BuildDetail, Step } from '../../src/api/ui/types.ts';
 import { duration, time } from '../data/format.ts';
 import { useBuild, useNow } from '../data/live.ts';
@@ -21,6 +22,7 @@ export function CompareView({ address: { path, query } }: { address: Address }) 
     [before, after].some(({ build }) => build?.state === 'running'),
     offset,
   );
+  const explained = useExplained(one, other, [before, after].map(({ build }) => build?.state).join());
   const error = before.error ?? after.error;
   if (error !== undefined) return <Problem error={error} />;
   if (before.build === undefined || after.build === undefined) return <p class="loading">Loading …</p>;
@@ -60,7 +62,12 @@ export function CompareView({ address: { path, query } }: { address: Address }) 
             <li key={`${a?.digest} ${b?.digest}`} class="pair">
               <span class="pair-name">
                 {splitName(name).text}
-                {b?.why !== undefined && <span class="note"> not cached: {b.why}</span>}
+                {(explained.get(name) ?? whyOf(b)).map((line) => (
+                  <span key={line} class="note">
+                    {' '}
+                    {line}
+                  </span>
+                ))}
               </span>
               <Side step={a} buildRef={one} now={now} />
               <Side step={b} buildRef={other} now={now} />
@@ -79,6 +86,29 @@ export function CompareView({ address: { path, query } }: { address: Address }) 
       />
     </section>
   );
+}
+
+/** What explain tells of the steps of two builds, by their names: the same as `drydock explain` of the two. */
+function useExplained(one: string, other: string, states: string): ReadonlyMap<string, string[]> {
+  const { source } = usePage();
+  const [lines, setLines] = useState<ReadonlyMap<string, string[]>>(new Map());
+  useEffect(() => {
+    let over = false;
+    source.compare?.(one, other).then(
+      ({ steps }) => !over && setLines(new Map(steps.map(({ step, lines }) => [step, lines]))),
+      // The times are worth seeing without it.
+      () => {},
+    );
+    return () => {
+      over = true;
+    };
+  }, [source, one, other, states]);
+  return lines;
+}
+
+/** Why a step ran, where explain cannot tell what it was before. */
+function whyOf(step: Step | undefined): string[] {
+  return step?.why === undefined ? [] : [`not cached: ${step.why}`];
 }
 
 function tookMost(a: Step | undefined, b: Step | undefined, now: number): number {

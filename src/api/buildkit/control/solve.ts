@@ -23,6 +23,7 @@ import type { SolveRequest } from '../../../pb/moby/buildkit/v1/control_pb.js';
 import type { WorkerRecord } from '../../../pb/moby/buildkit/v1/types/worker_pb.js';
 import { type ClientSession, inProcessSession, namedSession, type Session } from '../../../session/index.ts';
 import { epochSeconds } from '../../../words/index.ts';
+import { buildIdOf } from '../../shared/build-id.ts';
 import type { BuildLog } from '../../shared/build-log.ts';
 import type { ApiHost } from '../../shared/host.ts';
 import { callerOf } from '../caller.ts';
@@ -137,6 +138,7 @@ async function build(deps: SolveDeps, parts: BuildParts) {
       provenance,
       sbom,
       recorded,
+      knownAs: buildIdOf(owner, ref),
     },
     from.session,
     log,
