@@ -1,14 +1,24 @@
-/** `drydock build --ui`: the page of the build, while it runs and until its user has seen enough of it. */
+/** `drydock build --ui` and `bake --ui`: the page of the builds, while they run and until their user has seen enough. */
+import { randomUUID } from 'node:crypto';
 import type { RecordBuild } from '../../api/index.ts';
 import type { Engine } from '../../engine/index.ts';
 import { fail } from '../../errors/index.ts';
 import type { CommandContext } from '../command.ts';
 import type { Endpoint } from '../remote/endpoint.ts';
-import type { BuildFlags } from './prepare.ts';
+
+/** The page, as the builds of this process are shown by it. */
+export interface OwnPage {
+  /** Begins the record that the page shows. */
+  record: RecordBuild;
+  /** Is told by a build how it is cancelled from the page. */
+  runs(ref: string, cancel: () => void): void;
+}
 
 interface PageOfBuild {
-  /** Begins the record that the page shows; undefined where a daemon has its own. */
-  record: RecordBuild | undefined;
+  /** Set where no daemon has the builds. */
+  own?: OwnPage;
+  /** At a daemon, the references of the builds, in their order. */
+  refs: readonly string[];
   /** Whether somebody looks at it. */
   readonly isOpened: boolean;
   /** Waits, once the build is over, until the command is told to stop; at once when nobody has opened the page. */
@@ -16,35 +26,34 @@ interface PageOfBuild {
   close(): void;
 }
 
-/** Opens the page that `--ui` asks for; undefined without it. Throws `unsupported` for flags that it cannot go with. */
-export async function pageOf(
-  flags: Pick<BuildFlags, 'ui' | 'check' | 'verify-reproducible'>,
+/** Opens the page that `--ui` asks for, of so many builds. */
+export async function openPage(
   place: Engine | Endpoint,
-  ctx: CommandContext,
-): Promise<PageOfBuild | undefined> {
-  if (!flags.ui) return undefined;
-  for (const name of ['check', 'verify-reproducible'] as const) {
-    if (!flags[name]) continue;
-    throw fail('unsupported', 'client', `--ui does not go with --${name}: the page shows one build`, {
-      hint: 'Leave one of them out.',
-    });
-  }
+  ctx: Pick<CommandContext, 'env' | 'signal' | 'stderr'>,
+  builds = 1,
+): Promise<PageOfBuild> {
   const { showLink, openLink } = await import('../ui/link-server.ts');
-  let record: RecordBuild | undefined;
+  const refs = 'store' in place ? [] : Array.from({ length: builds }, () => randomUUID());
+  let own: OwnPage | undefined;
   let server: Awaited<ReturnType<typeof openLink>>;
   if ('store' in place) {
     const { openBuildPage } = await import('../ui/build-page.ts');
-    const page = await openBuildPage(place.store.runDir, undefined);
-    record = page.record;
+    const page = await openBuildPage(place.store.runDir, builds > 1);
+    own = page;
     server = page;
   } else {
     const { answerFrom } = await import('../ui/daemon-page.ts');
-    server = await openLink({ at: '#/builds?state=running', answer: answerFrom(place) });
+    // A build is there once the daemon has heard of it; the list leads to it then.
+    const at = builds === 1 ? `#/builds?open=${refs[0]}` : `#/builds?only=${refs.join('.')}`;
+    server = await openLink({ at, answer: answerFrom(place) });
   }
-  ctx.stderr.write(`The build's page (the link works once): ${server.link}\n`);
+  ctx.stderr.write(
+    `The ${builds === 1 ? "build's" : "builds'"} page (the link works once): ${server.link}\n`,
+  );
   const forget = showLink(server.link, ctx.env);
   return {
-    record,
+    own,
+    refs,
     get isOpened() {
       return server.opened;
     },
@@ -60,4 +69,14 @@ export async function pageOf(
       server.close();
     },
   };
+}
+
+/** Refuses flags that the page cannot go with. Throws `unsupported`. */
+export function refuseUiWith(flags: Readonly<Record<string, unknown>>, names: readonly string[]): void {
+  for (const name of names) {
+    if (!flags[name] || flags[name] === 'build') continue;
+    throw fail('unsupported', 'client', `--ui does not go with --${name}: the page shows builds`, {
+      hint: 'Leave one of them out.',
+    });
+  }
 }

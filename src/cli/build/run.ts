@@ -1,4 +1,3 @@
-import type { RecordBuild } from '../../api/index.ts';
 import {
   type BuildRequest,
   type BuildResult,
@@ -12,14 +11,17 @@ import type { ProgressSink } from '../../progress/index.ts';
 import { type InProcessOptions, inProcessSession } from '../../session/index.ts';
 import type { DebugInspector } from '../debug/inspector.ts';
 import type { Endpoint } from '../remote/endpoint.ts';
+import type { OwnPage } from './page.ts';
 import type { PreparedBuild } from './prepare.ts';
 
 /** What looks into a build while it runs. */
 interface Looks {
   /** Looks into the build before it ends. */
   inspector?: DebugInspector;
-  /** Begins the record of a build in this process, for a page that shows it. */
-  record?: RecordBuild;
+  /** The page that shows a build of this process. */
+  page?: OwnPage;
+  /** The reference that a build at a daemon gets; default one of its own. */
+  ref?: string;
 }
 
 /**
@@ -60,20 +62,27 @@ async function solve(
   place: Engine | Endpoint,
   sink: ProgressSink,
   signal: AbortSignal,
-  { inspector, record }: Looks,
+  { inspector, page, ref }: Looks,
 ): Promise<BuildResult & { lock?: object }> {
   if ('store' in place) {
     const request = dockerfileBuild(options);
     const asked = inspector === undefined ? request : await inspectedRequest(request, inspector, signal);
-    if (record === undefined) return localBuild(place, asked, offered, sink, signal);
+    if (page === undefined) return localBuild(place, asked, offered, sink, signal);
     const { recorded } = await import('../../api/docker/build/recorded.ts');
+    const stop = new AbortController();
+    const either = AbortSignal.any([signal, stop.signal]);
     // The owner is the one who runs the command.
-    return recorded({ record }, '', options, sink, (both, isRecorded) =>
-      localBuild(place, { ...asked, recorded: isRecorded }, offered, both, signal),
+    return recorded(
+      page,
+      '',
+      options,
+      sink,
+      (both, kept) => localBuild(place, { ...asked, ...kept }, offered, both, either),
+      (ref) => page.runs(ref, () => stop.abort(new Error('the build was cancelled on its page'))),
     );
   }
   const { remoteBuild } = await import('../remote/build.ts');
-  return remoteBuild(place, options, offered, sink, signal, { inspector });
+  return remoteBuild(place, options, offered, sink, signal, { inspector, ref });
 }
 
 /** The request with an inspector, who speaks to the engine as a client of a daemon does. */

@@ -1,6 +1,6 @@
 import { attestText, type PlannedTarget, planOf, printable, readOverrides } from '../../bake/index.ts';
 import { type BuildResult, warningEvent } from '../../engine/index.ts';
-import { fail, toDrydockError } from '../../errors/index.ts';
+import { type DrydockError, fail, toDrydockError } from '../../errors/index.ts';
 import { lintResults } from '../../frontend/index.ts';
 import { isRemoteUrl, parseBool } from '../../words/index.ts';
 import { bakeDefinitions } from '../bake/files.ts';
@@ -12,6 +12,7 @@ import { targetBuild } from '../bake/target-flags.ts';
 import { callAnswer, parseCall } from '../build/call.ts';
 import { buildFlags } from '../build/flags.ts';
 import { noting } from '../build/noting.ts';
+import { openPage, refuseUiWith } from '../build/page.ts';
 import { type PreparedBuild, prepareBuild } from '../build/prepare.ts';
 import { refuseBuilder } from '../build/refused-flags.ts';
 import { checkReport, warningSummary } from '../build/report.ts';
@@ -19,6 +20,7 @@ import { metadataOf, resultLine } from '../build/result.ts';
 import { runPrepared } from '../build/run.ts';
 import { type CommandContext, command } from '../command.ts';
 import { openInspector } from '../debug/open.ts';
+import { errorText } from '../error-text.ts';
 import type { FlagTable, FlagValues } from '../flags.ts';
 import { writeOutput } from '../output-file.ts';
 import { outputTarget } from '../output-target.ts';
@@ -71,6 +73,7 @@ const bakeFlags = {
   },
   sign: { ...buildFlags.sign, help: 'Sign the images of the targets that push, as in drydock build' },
   'source-policy': buildFlags['source-policy'],
+  ui: { type: 'bool', help: 'Show the builds on a web page, by a link that works once' },
   var: { type: 'list', value: 'NAME=VALUE', help: 'Set a variable of the file' },
 } as const satisfies FlagTable;
 
@@ -116,12 +119,14 @@ async function bake(flags: Flags, operands: string[], ctx: CommandContext): Prom
   const place = remote?.endpoint ?? (await ctx.engine());
   const printer = restingPrinter(mode, ctx.stderr);
   const inspector = await openInspector(debugged(flags), '.', remote !== undefined, { ...ctx, ...printer });
+  if (flags.ui) refuseUiWith(flags, ['check', 'call']);
+  const page = flags.ui ? await openPage(place, ctx, names.length) : undefined;
   const findings: string[] = [];
   const loud = !silentModes.has(mode);
   const stop = new AbortController();
   const signal = AbortSignal.any([ctx.signal, stop.signal]);
   const results = new Map<string, BuildResult>();
-  const builds = names.map(async (name) => {
+  const builds = names.map(async (name, i) => {
     const build = withLinkedBuilds(name, prepared);
     const shown = names.length === 1 ? printer : prefixed(printer, name);
     try {
@@ -129,6 +134,8 @@ async function bake(flags: Flags, operands: string[], ctx: CommandContext): Prom
         name,
         await runPrepared(build, place, noting(findings, shown, ctx.explain !== false), signal, {
           inspector,
+          page: page?.own,
+          ref: page?.refs[i],
         }),
       );
     } catch (err) {
@@ -145,9 +152,19 @@ async function bake(flags: Flags, operands: string[], ctx: CommandContext): Prom
   const errors = ended.flatMap((end) => (end.status === 'rejected' ? [toDrydockError(end.reason)] : []));
   if (errors.length > 0) {
     if (loud) ctx.stderr.write(warningSummary(findings));
-    throw errors.find(({ code }) => code !== 'canceled') ?? errors[0];
+    const error = errors.find(({ code }) => code !== 'canceled') ?? (errors[0] as DrydockError);
+    const told = page?.isOpened && !ctx.signal.aborted;
+    // What went wrong is told before the page is looked at.
+    if (told) ctx.stderr.write(errorText(error));
+    await page?.seen();
+    page?.close();
+    if (told) return 1;
+    throw error;
   }
-  return report(flags, names, plan.targets, prepared, results, ctx, loud ? 'loud' : mode);
+  const code = await report(flags, names, plan.targets, prepared, results, ctx, loud ? 'loud' : mode);
+  await page?.seen();
+  page?.close();
+  return code;
 }
 
 /** The flags of looking into builds. stdin is the shell's, and cannot be the bake file, too. */

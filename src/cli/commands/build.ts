@@ -5,7 +5,7 @@ import type { ProgressSink } from '../../progress/index.ts';
 import { callAnswer, parseCall } from '../build/call.ts';
 import { buildFlags } from '../build/flags.ts';
 import { noting } from '../build/noting.ts';
-import { pageOf } from '../build/page.ts';
+import { openPage, refuseUiWith } from '../build/page.ts';
 import { type BuildFlags, prepareBuild } from '../build/prepare.ts';
 import { warningSummary } from '../build/report.ts';
 import { metadataOf, resultLine } from '../build/result.ts';
@@ -59,7 +59,8 @@ export async function runBuildCommand(
   const inspector = await openInspector(flags, context, remote !== undefined, { ...ctx, ...printer });
   const engine = remote === undefined ? await ctx.engine() : undefined;
   const place = remote?.endpoint ?? (engine as Engine);
-  const page = await pageOf(flags, place, ctx);
+  if (flags.ui) refuseUiWith(flags, ['check', 'call', 'verify-reproducible']);
+  const page = flags.ui ? await openPage(place, ctx) : undefined;
   const findings: string[] = [];
   const sink = noting(findings, printer, ctx.explain !== false);
   const loud = !silentModes.has(mode);
@@ -78,8 +79,8 @@ export async function runBuildCommand(
       });
       return flags.call === undefined ? code : 0;
     }
-    const { record } = page ?? {};
-    result = await runPrepared(prepared, place, sink, ctx.signal, { inspector, record });
+    const shown = { page: page?.own, ref: page?.refs[0] };
+    result = await runPrepared(prepared, place, sink, ctx.signal, { inspector, ...shown });
   } catch (err) {
     printer.close();
     if (loud) ctx.stderr.write(warningSummary(findings));

@@ -72,7 +72,7 @@ export async function remoteBuild(
   });
   try {
     await server.open({ headers: endpoint.headers, createConnection: () => endpoint.dial('http/1.1') });
-    const { inspector, directed } = looks;
+    const { inspector, directed, ref } = looks;
     const isDirected = options.linked !== undefined || inspector !== undefined;
     const work =
       options.subrequest !== undefined
@@ -84,7 +84,7 @@ export async function remoteBuild(
             : isDirected
               ? solveLinked
               : solve;
-    const result = await work(endpoint, request, server.id, sink, signal, inspector);
+    const result = await work(endpoint, request, server.id, sink, signal, inspector, ref);
     await layoutOutput.finish(result);
     return result;
   } finally {
@@ -98,6 +98,8 @@ export async function remoteBuild(
 /** How a build is looked into. */
 interface RemoteLooks {
   inspector?: DebugInspector;
+  /** The build's reference; default one of its own. */
+  ref?: string;
   /** Makes the build by calls of its own; there is no result then. */
   directed?(own: OwnFrontend, options: BuildOptions): Promise<void>;
 }
@@ -136,6 +138,7 @@ async function solveLinked(
   sink: ProgressSink,
   signal: AbortSignal,
   inspector?: DebugInspector,
+  Ref?: string,
 ): Promise<BuildResult> {
   const { linkedSolve } = await import('./linked.ts');
   const { Frontend: _, FrontendAttrs, FrontendInputs: __, ...request } = requestOf(options, session);
@@ -144,7 +147,7 @@ async function solveLinked(
   );
   const { response, warnings } = await solveAt(
     endpoint,
-    { ...request, FrontendAttrs: own },
+    { ...request, Ref, FrontendAttrs: own },
     sink,
     signal,
     (frontend) => linkedSolve(frontend, options, own, inspectorAt(inspector)),
@@ -187,8 +190,11 @@ async function solve(
   session: string,
   sink: ProgressSink,
   signal: AbortSignal,
+  _?: DebugInspector,
+  Ref?: string,
 ): Promise<BuildResult> {
-  const { response, warnings } = await solveAt(endpoint, requestOf(options, session), sink, signal);
+  const request = { ...requestOf(options, session), Ref };
+  const { response, warnings } = await solveAt(endpoint, request, sink, signal);
   return resultOf(response, warnings);
 }
 

@@ -28,7 +28,7 @@ export interface OwnFrontend {
 }
 
 /**
- * Solves at a daemon. A request without a definition and without a frontend is for a client that is its own frontend,
+ * Solves at a daemon, under the request's reference or one of its own. A request without a definition and without a frontend is for a client that is its own frontend,
  * `frontend`. Rejects with the daemon's error, or with `canceled` when the signal fires.
  *
  *     await solveAt(endpoint, { Frontend: 'dockerfile.v0', FrontendAttrs, Session: id }, sink, signal);
@@ -42,7 +42,7 @@ export async function solveAt(
 ): Promise<SolveAnswer> {
   const transport = grpcTo(endpoint);
   const control = createClient(Control, transport);
-  const Ref = randomUUID();
+  const Ref = request.Ref || randomUUID();
   const over = new AbortController();
   const headers = { ...endpoint.headers, [imageSizeKey]: '1' };
   const call = { headers, signal: AbortSignal.any([signal, over.signal]) };
