@@ -35,6 +35,8 @@ const parts: Record<string, PartEntry> = {
   cache: { runs: 1, load: async () => (await import('./parts/cache.ts')).cache },
   /** Projects like those that people build. */
   projects: { runs: 1, load: async () => (await import('./parts/projects.ts')).projects },
+  /** The web page: its first view, its long tasks, and what pages that follow a build cost it. */
+  page: { runs: 5, load: async () => (await import('./parts/page.ts')).page },
   /** What it costs as things grow in number. */
   growth: { runs: 1, load: async () => (await import('./parts/growth.ts')).growth },
   /** Clients' folders in and out of our daemon and of buildkitd. */
@@ -53,6 +55,7 @@ const order = [
   'load',
   'long',
   'stream',
+  'page',
   'growth',
 ];
 

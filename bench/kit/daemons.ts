@@ -28,7 +28,7 @@ export async function startDrydock(
   bench: Bench,
   store: StoreKind,
   as: 'daemon' | 'buildkitd' = 'daemon',
-  { kind = 'drydock', command = drydockCommand } = {},
+  { kind = 'drydock', command = drydockCommand, flags = [] as readonly string[] } = {},
 ): Promise<Daemon> {
   const name = `${kind}-${as}-${store}`;
   const root = folderOf(bench, name);
@@ -38,6 +38,7 @@ export async function startDrydock(
   if (as === 'daemon') {
     args.push('--host', `unix://${socket}`, '--image-store', store, '--log-level', 'warn');
     if (containerd !== undefined) args.push('--containerd-address', containerd.socket);
+    args.push(...flags);
   } else {
     args.push('--addr', `unix://${socket}`, ...workerFlags(containerd));
   }
