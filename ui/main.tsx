@@ -43,7 +43,7 @@ function App() {
   useEffect(() => {
     source.me().then(setMe, setMe);
   }, [source]);
-  if (me === undefined) return <p class="loading">Loading …</p>;
+  if (me === undefined) return <Waiting />;
   if (me instanceof Error) return <Problem error={me} />;
   const seen = views.filter(({ scope }) => source.archive !== undefined || me.scopes.includes(scope));
   const shown =
@@ -99,9 +99,26 @@ function App() {
   );
 }
 
+/** What the document shows before there is a script, and stays until it is known who looks. */
+function Waiting() {
+  return (
+    <>
+      <header class="frame">
+        <a class="brand" href={addressOf([])}>
+          Drydock
+        </a>
+      </header>
+      <main id="content" tabIndex={-1}>
+        <p class="loading">Loading …</p>
+      </main>
+    </>
+  );
+}
+
 function focusContent(): void {
   document.getElementById('content')?.focus();
 }
 
 const root = document.getElementById('page');
+root?.replaceChildren();
 if (root !== null) render(<App />, root);

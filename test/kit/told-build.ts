@@ -102,6 +102,8 @@ export class ToldBuild {
 export class TestPage {
   readonly history: History;
   readonly jobs = new Jobs();
+  /** What is done when the page cancels a build, by its reference. */
+  readonly cancels = new Map<string, () => void>();
   readonly #dir = mkdtempSync(join(tmpdir(), 'drydock-page-'));
   readonly #server: Server;
   readonly #auth = openAuth({ policyFile: undefined, log: () => {} });
@@ -111,6 +113,12 @@ export class TestPage {
     this.history = new History(join(this.#dir, 'history.db'), { maxEntries: 100_000 });
     this.#ui = uiApi({
       observed: { jobs: this.jobs, history: this.history },
+      builds: {
+        cancel: (_, ref) => {
+          this.cancels.get(ref)?.();
+          return 1;
+        },
+      },
       log: () => {},
       admit: (request, ask) => this.#auth.admit(request, { kind: 'tcp', insecure: true }, ask),
     });

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { DrydockError } from '../../src/errors/error.ts';
+import { canceled, DrydockError } from '../../src/errors/error.ts';
 import { makePage } from '../kit/page.ts';
 import { TestPage, ToldBuild } from '../kit/told-build.ts';
 
@@ -203,6 +203,46 @@ test('two builds side by side', async () => {
   await isAccessible();
   await page.getByLabel('only those that differ').check();
   await expect.poll(() => page.locator('.pair').count()).toBe(1);
+});
+
+test('a build is cancelled, its record pinned and removed, by the keyboard', async () => {
+  const { build } = begun('docker.io/library/gone:1', 'it was never built here');
+  site.cancels.set(build.ref, () => build.end(canceled(new Error('the build was cancelled'))));
+  await go(`#/builds?open=${build.ref}`);
+  const button = (name: string) => page.getByRole('button', { name, exact: true });
+  await button('Cancel the build').focus();
+  await page.keyboard.press('Enter');
+  // It asks once more, and Escape leaves everything as it was, the keyboard's place as well.
+  await page.keyboard.press('Escape');
+  expect(await page.evaluate('document.activeElement.textContent')).toBe('Cancel the build');
+  await page.keyboard.press('Enter');
+  await button('Yes, cancel it').waitFor();
+  await isAccessible();
+  await page.keyboard.press('Enter');
+  await page.getByRole('heading', { name: 'canceled' }).waitFor();
+  await button('Pinned').press('Space');
+  await page.getByText('The record is pinned.').waitFor();
+  await expect.poll(() => button('Pinned').getAttribute('aria-pressed')).toBe('true');
+  await isAccessible();
+  await button('Remove the record').press('Enter');
+  await page.keyboard.press('Enter');
+  await page.getByRole('heading', { name: 'Builds' }).waitFor();
+  await page.getByText('2 builds', { exact: true }).waitFor();
+  expect(complaints).toEqual([]);
+});
+
+test('the builds of one command are shown by themselves', async () => {
+  const [one, two] = [1, 2].map((i) => new ToldBuild(site, `docker.io/library/baked:${i}`));
+  await go(`#/builds?only=${one!.ref}.${two!.ref}`);
+  await page.getByText('2 builds', { exact: true }).waitFor();
+  await page.getByRole('button', { name: 'Show all builds' }).click();
+  await page.getByText('4 builds', { exact: true }).waitFor();
+  for (const each of [one, two]) {
+    each!.end();
+    await site.history.settled();
+    site.history.delete({ owner: 'anonymous', all: false }, each!.ref);
+  }
+  await page.getByText('2 builds', { exact: true }).waitFor();
 });
 
 test('by the keyboard alone, on a phone', async () => {

@@ -1,5 +1,5 @@
 /** A build as it is now, kept up to date while it runs. */
-import { useEffect, useState } from 'preact/hooks';
+import { useEffect, useRef, useState } from 'preact/hooks';
 import type { BuildDetail, Step } from '../../src/api/ui/types.ts';
 import type { Source } from './source.ts';
 
@@ -8,24 +8,34 @@ export interface LiveState {
   error?: Error;
   /** The connection is lost for now. */
   lost: boolean;
+  /** Asks for the build anew; resolves when it is there. */
+  again(): Promise<void>;
 }
 
 /** Follows a build. Steps that have not changed stay the same objects. */
 export function useBuild(source: Source, ref: string): LiveState {
-  const [state, setState] = useState<LiveState>({ lost: false });
+  const [state, setState] = useState<Omit<LiveState, 'again'>>({ lost: false });
+  const again = useRef<() => Promise<void>>(async () => {});
   useEffect(() => {
     let over = false;
     setState({ lost: false });
-    const put = (build: BuildDetail) => !over && setState({ build, lost: false });
+    let known: BuildDetail | undefined;
+    const put = (build: BuildDetail) => {
+      known = build;
+      if (!over) setState({ build, lost: false });
+    };
     const fetched = () =>
       source
         .build(ref)
         .then(put)
-        .catch((error: Error) => !over && setState((old) => ({ ...old, error })));
+        .catch((error: Error) => {
+          if (!over) setState((old) => ({ ...old, error }));
+        });
+    again.current = fetched;
     let stop = () => {};
     // A build that is not there is told by an answer; a stream has only its end for it.
     void fetched().then(() => {
-      if (over) return;
+      if (over || (known !== undefined && known.state !== 'running')) return;
       stop = source.follow(ref, {
         build: put,
         change: ({ steps, files, warnings }) =>
@@ -53,7 +63,7 @@ export function useBuild(source: Source, ref: string): LiveState {
       stop();
     };
   }, [source, ref]);
-  return state;
+  return { ...state, again: () => again.current() };
 }
 
 function merged(before: readonly Step[], changed: readonly Step[]): Step[] {

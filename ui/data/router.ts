@@ -1,26 +1,8 @@
 /** The address of what is shown: `#/builds/REF/steps?step=…`. All that a view shows by choice is in it. */
 import { useEffect, useState } from 'preact/hooks';
+import { type Address, readAddress } from './address.ts';
 
-export interface Address {
-  /** The decoded parts of the path. */
-  path: string[];
-  query: URLSearchParams;
-}
-
-/** Reads the part of an address behind the `#`. */
-export function readAddress(hash: string): Address {
-  const [path = '', query = ''] = hash.replace(/^#?\/?/, '').split('?', 2);
-  const parts = path.split('/').filter((part) => part !== '');
-  return { path: parts.map(decoded), query: new URLSearchParams(query) };
-}
-
-function decoded(text: string): string {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    return text;
-  }
-}
+export type { Address } from './address.ts';
 
 /** Writes the address of a path; fields that are empty are left out. */
 export function addressOf(path: readonly string[], query: Record<string, string | undefined> = {}): string {

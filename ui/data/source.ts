@@ -4,10 +4,12 @@ import type {
   BuildChange,
   BuildDetail,
   BuildSummary,
+  Compared,
   LogLines,
   LogMatches,
   Me,
 } from '../../src/api/ui/types.ts';
+import { api, buildAt, buildsAt, firstBuilds, takeStarted } from './first.ts';
 
 /** Hears of a build: its whole state, what changes, its end. */
 export interface BuildListener {
@@ -27,17 +29,30 @@ interface BuildsListener {
   lost(): void;
 }
 
+/** What is done to builds. Each throws `ApiError`. */
+export interface BuildActions {
+  cancel(ref: string): Promise<unknown>;
+  pin(ref: string, pinned: boolean): Promise<unknown>;
+  /** Removes the record of an ended build. */
+  remove(ref: string): Promise<unknown>;
+}
+
 export interface Source {
   /** Set for an archive of one build: there is nothing else to see. */
   readonly archive?: string;
   me(): Promise<Me>;
-  builds(): Promise<{ builds: BuildSummary[]; more: boolean }>;
+  /** The newest builds, or all of them, up to 10,000. */
+  builds(which: 'newest' | 'all'): Promise<{ builds: BuildSummary[]; more: boolean }>;
   followBuilds(listener: BuildsListener): () => void;
   build(ref: string): Promise<BuildDetail>;
   follow(ref: string, listener: BuildListener): () => void;
   log(ref: string, step: string, from: number, count: number): Promise<LogLines>;
   search(ref: string, step: string, text: string): Promise<LogMatches>;
   document(ref: string, digest: string): Promise<unknown>;
+  /** What explain tells of two builds; undefined where nobody can tell. */
+  compare?(one: string, other: string): Promise<Compared>;
+  /** What may be done to builds; undefined where nothing may. */
+  readonly actions?: BuildActions;
   /** Addresses of files to save; undefined where there are none. */
   logAddress(ref: string, step: string): string | undefined;
   archiveAddress(ref: string): string | undefined;
@@ -55,9 +70,6 @@ export class ApiError extends Error {
   }
 }
 
-const api = '/ui/api/v1';
-const at = (ref: string) => `${api}/builds/${encodeURIComponent(ref)}`;
-
 /** How long is waited before a question that got no answer is asked again, in ms. */
 const waits = [200, 1000, 3000];
 
@@ -68,7 +80,7 @@ const waits = [200, 1000, 3000];
 async function fetched(address: string, init: RequestInit | undefined): Promise<Response> {
   for (let tries = 0; ; tries++) {
     try {
-      return await fetch(address, init);
+      return await ((init === undefined ? takeStarted(address) : undefined) ?? fetch(address, init));
     } catch {
       const wait = waits[tries];
       if (wait === undefined || (init?.method ?? 'GET') !== 'GET') {
@@ -101,16 +113,30 @@ export async function ask<T>(path: string, init?: RequestInit): Promise<T> {
   );
 }
 
+/** The most builds that the API lists. */
+const mostBuilds = 10_000;
+
 /** The API of the daemon that has sent the page. */
 export const httpSource: Source = {
   me: () => ask<Me>('me'),
-  builds: () => ask('builds?limit=10000'),
-  build: (ref) => ask<BuildDetail>(at(ref)),
-  log: (ref, step, from, count) => ask(`${at(ref)}/steps/${step}/log?from=${from}&count=${count}`),
-  search: (ref, step, text) => ask(`${at(ref)}/steps/${step}/log?search=${encodeURIComponent(text)}`),
-  document: (ref, digest) => ask(`${at(ref)}/documents/${digest}`),
-  logAddress: (ref, step) => `${at(ref)}/steps/${step}/log?format=text`,
-  archiveAddress: (ref) => `${at(ref)}/archive`,
+  builds: (which) => ask(buildsAt(which === 'newest' ? firstBuilds : mostBuilds)),
+  build: (ref) => ask<BuildDetail>(buildAt(ref)),
+  log: (ref, step, from, count) => ask(`${buildAt(ref)}/steps/${step}/log?from=${from}&count=${count}`),
+  search: (ref, step, text) => ask(`${buildAt(ref)}/steps/${step}/log?search=${encodeURIComponent(text)}`),
+  document: (ref, digest) => ask(`${buildAt(ref)}/documents/${digest}`),
+  logAddress: (ref, step) => `${buildAt(ref)}/steps/${step}/log?format=text`,
+  archiveAddress: (ref) => `${buildAt(ref)}/archive`,
+  compare: (one, other) => ask(`${buildAt(one)}/compare/${encodeURIComponent(other)}`),
+  actions: {
+    cancel: (ref) => ask(`${buildAt(ref)}/cancel`, { method: 'POST' }),
+    pin: (ref, pinned) =>
+      ask(`${buildAt(ref)}/pin`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({ pinned }),
+      }),
+    remove: (ref) => ask(buildAt(ref), { method: 'DELETE' }),
+  },
   followBuilds: (listener) =>
     stream(`${api}/events`, {
       open: () => listener.open(),
@@ -121,7 +147,7 @@ export const httpSource: Source = {
       },
     }),
   follow(ref, listener) {
-    const stop = stream(`${at(ref)}/events`, {
+    const stop = stream(`${buildAt(ref)}/events`, {
       open: () => {},
       lost: () => listener.lost(),
       events: {

@@ -6,6 +6,7 @@ import { useBuild, useNow } from '../data/live.ts';
 import { type Address, addressOf } from '../data/router.ts';
 import { Problem, State, Tabs } from '../parts/bits.tsx';
 import { usePage } from '../parts/context.ts';
+import { Actions } from './build/actions.tsx';
 import { AttestationsTab } from './build/attestations.tsx';
 import { DockerfileTab } from './build/dockerfile.tsx';
 import { FailureBox } from './build/failure.tsx';
@@ -45,7 +46,7 @@ const tabs: readonly BuildTab[] = [
 export function BuildView({ address: { path, query } }: { address: Address }) {
   const [, ref = '', chosen = 'overview'] = path;
   const { source, offset } = usePage();
-  const { build, error, lost } = useBuild(source, ref);
+  const { build, error, lost, again } = useBuild(source, ref);
   const now = useNow(build?.state === 'running', offset);
   if (build === undefined)
     return error === undefined ? <p class="loading">Loading …</p> : <Problem error={error} />;
@@ -71,6 +72,7 @@ export function BuildView({ address: { path, query } }: { address: Address }) {
             </>
           )}
         </p>
+        <Actions build={build} changed={again} />
         {build.state === 'running' && <Progress build={build} />}
         {lost && <p role="status">The connection is lost; trying again …</p>}
       </header>

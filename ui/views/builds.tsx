@@ -20,15 +20,18 @@ export function BuildsView({ address: { query } }: { address: Address }) {
   const repository = query.get('repository') ?? '';
   const who = query.get('who') ?? '';
   const sort = query.get('sort') ?? 'begun';
+  // The references of builds that a command has begun together.
+  const only = query.get('only') ?? '';
   const shown = useMemo(
-    () => sorted((builds ?? []).filter(fitting({ text, state, repository, who })), sort),
-    [builds, text, state, repository, who, sort],
+    () => sorted((builds ?? []).filter(fitting({ text, state, repository, who, only })), sort),
+    [builds, text, state, repository, who, only, sort],
   );
-  // The page of one build leads to it.
-  const newest = query.get('open') === 'newest' ? builds?.[0] : undefined;
+  // The page of one build leads to it, once it is there.
+  const open = query.get('open');
+  const opened = open === 'newest' ? builds?.[0] : builds?.find(({ ref }) => ref === open);
   useEffect(() => {
-    if (newest !== undefined) go(addressOf(['builds', newest.ref]), true);
-  }, [newest]);
+    if (opened !== undefined) go(addressOf(['builds', opened.ref]), true);
+  }, [opened?.ref]);
   const now = useNow(
     shown.some((build) => build.state === 'running'),
     offset,
@@ -65,6 +68,11 @@ export function BuildsView({ address: { query } }: { address: Address }) {
               ? 'Loading …'
               : `${count(shown.length, 'build')}${more ? ', and older ones' : ''}`}
         </span>
+        {only !== '' && (
+          <button type="button" onClick={() => setQuery({ only: undefined })}>
+            Show all builds
+          </button>
+        )}
         {chosen !== undefined && <span class="note">Choose another build to compare with.</span>}
       </search>
       {builds !== undefined && shown.length === 0 ? (
@@ -105,7 +113,7 @@ interface RowProps {
 }
 
 function Row({ build, now, chosen, choose }: RowProps) {
-  const { ref, name, state, steps, who, startedAt, completedAt, error, warnings } = build;
+  const { ref, name, state, steps, who, startedAt, completedAt, error, warnings, pinned } = build;
   const isChosen = chosen === ref;
   return (
     <li class="build-row">
@@ -119,6 +127,7 @@ function Row({ build, now, chosen, choose }: RowProps) {
           {steps.completed}/{steps.total}
           <span class="unseen"> steps</span>
           {steps.cached > 0 && <span class="note"> {steps.cached} cached</span>}
+          {pinned && <span class="note"> pinned</span>}
           {warnings > 0 && <span class="warn"> {count(warnings, 'warning')}</span>}
         </span>
         <span class="build-time">{duration((completedAt ?? now) - startedAt)}</span>
@@ -167,14 +176,17 @@ interface Filter {
   state: string;
   repository: string;
   who: string;
+  only: string;
 }
 
-function fitting({ text, state, repository, who }: Filter): (build: BuildSummary) => boolean {
+function fitting({ text, state, repository, who, only }: Filter): (build: BuildSummary) => boolean {
   const words = text
     .toLowerCase()
     .split(/\s+/)
     .filter((word) => word !== '');
+  const refs = new Set(only === '' ? [] : only.split('.'));
   return (build) => {
+    if (refs.size > 0 && !refs.has(build.ref)) return false;
     if (state !== '' && build.state !== state) return false;
     if (repository !== '' && build.repository !== repository) return false;
     if (who !== '' && build.who !== who) return false;
@@ -208,17 +220,18 @@ function useBuilds() {
     lost?: boolean;
   }>({});
   useEffect(() => {
-    const load = () =>
-      source.builds().then(
+    const load = (which: 'newest' | 'all') =>
+      source.builds(which).then(
         ({ builds, more }) => setState({ builds, more }),
         (error: Error) => setState((old) => ({ ...old, error })),
       );
-    if (source.archive !== undefined) void load();
+    // The newest are in sight at once. What has come before the stream began is in the list that is asked for then.
+    void load('newest');
     return source.followBuilds({
-      open: () => void load(),
+      open: () => void load('all'),
       lost() {
         setState((old) => ({ ...old, lost: true }));
-        void load();
+        void load('all');
       },
       build: (build) =>
         setState((old) => ({ ...old, builds: old.builds && withBuild(old.builds, build), lost: false })),

@@ -5,6 +5,8 @@ import { canceled, type ErrorCode, fail, toDrydockError } from '../../errors/ind
 interface RunningBuild {
   /** The client's own ID for the build; '' when it gave none. Several builds may have one ID. */
   readonly id: string;
+  /** The reference by which it is followed and recorded, once it has one. */
+  ref?: string;
   /** The one who started it (`identityKey`). */
   readonly owner: string;
   readonly startedAt: number;
@@ -49,13 +51,14 @@ export class Builds {
 
   /**
    * Runs the work of a build with a signal. The signal fires when the build is cancelled by its ID, when `signal`
-   * fires, or when the daemon gives the build up. Throws `unavailable` once the daemon is going down and for a build
+   * fires, or when the daemon gives the build up. A build that is recorded under another name than its ID tells it
+   * (`called`). Throws `unavailable` once the daemon is going down and for a build
    * that it has handed back (the same build can be made elsewhere), and the work's own errors.
    */
   async run<T>(
     { id, owner }: Pick<RunningBuild, 'id' | 'owner'>,
     signal: AbortSignal,
-    work: (signal: AbortSignal) => Promise<T>,
+    work: (signal: AbortSignal, called: (ref: string) => void) => Promise<T>,
   ): Promise<T> {
     if (this.#closed) {
       throw fail('unavailable', 'host', 'the daemon is shutting down and takes no new builds', {
@@ -71,7 +74,9 @@ export class Builds {
     this.#running.add(build);
     let end: Omit<BuildEnd, 'duration'> = { outcome: 'ok' };
     try {
-      return await work(controller.signal);
+      return await work(controller.signal, (ref) => {
+        build.ref = ref;
+      });
     } catch (err) {
       const { aborted, reason } = controller.signal;
       const error = reason === handedBack ? reason : aborted ? canceled(reason) : toDrydockError(err);
@@ -85,9 +90,11 @@ export class Builds {
     }
   }
 
-  /** Cancels all builds of an ID that are within reach, and returns how many there were. */
+  /** Cancels all builds of an ID or a reference that are within reach, and returns how many there were. */
   cancel(reach: Reach, id: string): number {
-    const doomed = [...this.#running].filter((build) => build.id === id && reaches(reach, build.owner));
+    const doomed = [...this.#running].filter(
+      (build) => (build.id === id || build.ref === id) && reaches(reach, build.owner),
+    );
     for (const build of doomed) build.abort(new Error(`build ${id} was cancelled`));
     return doomed.length;
   }

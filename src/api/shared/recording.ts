@@ -17,6 +17,8 @@ interface AskedBuild {
 
 /** A build that is followed and remembered. One of `ended` and `failed` is called, once. */
 interface RecordedBuild {
+  /** The build's reference. */
+  readonly ref: string;
   /** Hears of the build while it runs. */
   readonly sink: ProgressSink;
   ended(result: Built): void;

@@ -13,11 +13,13 @@ export interface Asset {
   /** Whether the name changes with the bytes, so that it may be kept for ever. */
   lasting: boolean;
   etag: string;
+  /** Of the document: the hashes of the script and of the style that are in it, as a Content-Security-Policy has them. */
+  inline?: { script: string; style: string };
 }
 
 /** The list that the bundler leaves beside the files. */
 interface Manifest {
-  [name: string]: { type: string; lasting: boolean; hash: string };
+  [name: string]: { type: string; lasting: boolean; hash: string; inline?: Asset['inline'] };
 }
 
 /** The page's files lie beside the bundle that runs; a program that runs from the sources takes those in dist. */
@@ -46,12 +48,12 @@ export function assets(): Promise<ReadonlyMap<string, Asset>> {
 async function load(): Promise<ReadonlyMap<string, Asset>> {
   const from = folder();
   const manifest = JSON.parse(await readFile(join(from, 'manifest.json'), 'utf8')) as Manifest;
-  const files = Object.entries(manifest).map(async ([name, { type, lasting, hash }]) => {
+  const files = Object.entries(manifest).map(async ([name, { type, lasting, hash, inline }]) => {
     const [plain, packed] = await Promise.all([
       readFile(join(from, name)),
       readFile(join(from, `${name}.gz`)),
     ]);
-    return [name, { type, lasting, plain, packed, etag: `"${hash}"` }] as const;
+    return [name, { type, lasting, plain, packed, etag: `"${hash}"`, inline }] as const;
   });
   return new Map(await Promise.all(files));
 }

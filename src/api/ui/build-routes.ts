@@ -1,14 +1,15 @@
 /** The routes of builds: their list, one build, its events, its logs, its documents. */
-import { reachOf } from '../../auth/index.ts';
-import { fail } from '../../errors/index.ts';
+import { cachesOf, reachOf } from '../../auth/index.ts';
+import { fail, toDrydockError } from '../../errors/index.ts';
 import { drained } from '../../flow/index.ts';
 import { inTurns, isDue, nextTurn } from '../../workers/index.ts';
 import { archiveOf } from './archive.ts';
+import { buildActions } from './build-actions.ts';
 import type { FoundBuild } from './builds.ts';
 import { beginEvents, eventText } from './event-stream.ts';
 import { numberIn, type UiCall, type UiRoute } from './route.ts';
 import type { StepLog } from './step-log.ts';
-import type { BuildDetail } from './types.ts';
+import type { BuildDetail, Compared } from './types.ts';
 
 const mostBuilds = 10_000;
 const mostLines = 5000;
@@ -48,6 +49,8 @@ export const buildRoutes: readonly UiRoute[] = [
   { method: 'GET', path: '/builds/*/steps/*/log', scopes: ['build'], handle: log },
   { method: 'GET', path: '/builds/*/archive', scopes: ['build'], handle: archive },
   { method: 'GET', path: '/builds/*/documents/*', scopes: ['build'], handle: document },
+  { method: 'GET', path: '/builds/*/compare/*', scopes: ['build'], handle: compared },
+  ...buildActions,
 ];
 
 const found = ({ builds, authority, names: [ref = ''] }: UiCall) => builds.find(reachOf(authority), ref);
@@ -59,6 +62,22 @@ async function whole(call: UiCall, { detail, attached }: FoundBuild): Promise<Bu
   const build = detail();
   if (!seesImages(call)) return build;
   return { ...build, attestations: [...build.attestations, ...(await attached())] };
+}
+
+/** What differs between the steps of two builds, in explain's words; no steps where it knows nothing of one of them. */
+async function compared({ host, builds, authority, names }: UiCall): Promise<{ json: Compared }> {
+  const [first = '', second = ''] = await builds.explainedAs(reachOf(authority), names);
+  const { explain, store } = host.engine ?? {};
+  if (explain === undefined || store === undefined) return { json: { steps: [] } };
+  const { comparedBuilds } = await import('../../explain/reports.ts');
+  const place = { folder: store.root, listDb: explain.listDb, tenant: cachesOf(authority) };
+  try {
+    const { steps } = await comparedBuilds(place, first, second);
+    return { json: { steps } };
+  } catch (err) {
+    if (toDrydockError(err).code !== 'not-found') throw err;
+    return { json: { steps: [] } };
+  }
 }
 
 /** Builds that begin, go on and end, for lists. */

@@ -11,6 +11,7 @@ import type { Store } from '../../store/index.ts';
 import { isDue, nextTurn } from '../../workers/index.ts';
 import { recordFilter } from '../buildkit/history/filter.ts';
 import type { HistoryEvent, OwnedRecord } from '../buildkit/history/history.ts';
+import { buildIdOf } from '../shared/build-id.ts';
 import { readErrorDetails, readMessage } from '../shared/error-details.ts';
 import type { Observed } from '../shared/observed.ts';
 import { replay } from '../shared/replay.ts';
@@ -115,9 +116,7 @@ export class UiBuilds {
     await history.settled();
     const found = history.find(reach, ref);
     if (found === undefined) {
-      throw fail('not-found', 'client', `there is no build ${ref}`, {
-        hint: 'It may have been removed from the history, or be somebody else’s.',
-      });
+      throw noBuild(ref);
     }
     const model = await this.#past(found);
     const failure = await this.#failure(found, model);
@@ -126,6 +125,42 @@ export class UiBuilds {
       detail: () => this.#detail(found, model, failure),
       attached: () => this.#attached(found),
     };
+  }
+
+  /** Whether a build within reach runs. */
+  runs(reach: Reach, ref: string): boolean {
+    return this.#observed.history.activeOf(reach).some(({ record }) => record.Ref === ref);
+  }
+
+  /** The IDs by which explain knows builds within reach. Throws `not-found`. */
+  async explainedAs(reach: Reach, refs: readonly string[]): Promise<string[]> {
+    const { history } = this.#observed;
+    await history.settled();
+    return refs.map((ref) => {
+      const found =
+        history.find(reach, ref) ?? history.activeOf(reach).find(({ record }) => record.Ref === ref);
+      if (found === undefined) throw noBuild(ref);
+      return buildIdOf(found.owner, ref);
+    });
+  }
+
+  /** Pins the record of an ended build, or unpins it. Throws `not-found`, and `conflict` for a build that runs. */
+  async pin(reach: Reach, ref: string, pinned: boolean): Promise<void> {
+    await this.#ended(reach, ref);
+    if (!this.#observed.history.pin(reach, ref, pinned)) throw noBuild(ref);
+  }
+
+  /** Removes the record of an ended build. Throws `not-found`, and `conflict` for a build that runs. */
+  async remove(reach: Reach, ref: string): Promise<void> {
+    await this.#ended(reach, ref);
+    if (!this.#observed.history.delete(reach, ref)) throw noBuild(ref);
+  }
+
+  async #ended(reach: Reach, ref: string): Promise<void> {
+    const { history } = this.#observed;
+    await history.settled();
+    if (!this.runs(reach, ref) || history.find(reach, ref) !== undefined) return;
+    throw fail('conflict', 'client', `the build ${ref} still runs`, { hint: 'Cancel it first.' });
   }
 
   /**
@@ -222,6 +257,12 @@ export class UiBuilds {
     );
     return { ...readMessage(error.message), exitCode, step: vertex, place: source && model.placeOf(source) };
   }
+}
+
+function noBuild(ref: string): Error {
+  return fail('not-found', 'client', `there is no build ${ref}`, {
+    hint: 'It may have been removed from the history, or be somebody else’s.',
+  });
 }
 
 /** The reach of a build's owner alone: of two owners' builds of one reference, this one is meant. */

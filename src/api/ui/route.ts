@@ -23,7 +23,9 @@ export interface UiCall {
 
 /** The parts of a daemon that the page needs. */
 export type UiHost = Pick<ApiHost, 'admit' | 'log'> &
-  Partial<Pick<ApiHost, 'engine' | 'events' | 'observed'>>;
+  Partial<Pick<ApiHost, 'engine' | 'events' | 'observed'>> & {
+    readonly builds?: Pick<ApiHost['builds'], 'cancel'>;
+  };
 
 /** The engine behind the page. Throws `unsupported` where the page has one build and nothing else. */
 export function engineOf({ engine }: UiHost): Engine {

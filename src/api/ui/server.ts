@@ -43,21 +43,23 @@ const routes: readonly UiRoute[] = [
   ...imageRoutes,
 ];
 
-/** What the page may load and do: its own files, its own daemon, nothing else. */
-const policy = [
-  "default-src 'none'",
-  "script-src 'self'",
-  "style-src 'self'",
-  "img-src 'self' data:",
-  "connect-src 'self'",
-  "base-uri 'none'",
-  "form-action 'none'",
-  "frame-ancestors 'none'",
-  "require-trusted-types-for 'script'",
-].join('; ');
+/** What the page may load and do: its own files, its own daemon, what is in its document, nothing else. */
+function policyOf(inline?: Asset['inline']): string {
+  return [
+    "default-src 'none'",
+    `script-src 'self'${inline === undefined ? '' : ` '${inline.script}'`}`,
+    `style-src 'self'${inline === undefined ? '' : ` '${inline.style}'`}`,
+    "img-src 'self' data:",
+    "connect-src 'self'",
+    "base-uri 'none'",
+    "form-action 'none'",
+    "frame-ancestors 'none'",
+    "require-trusted-types-for 'script'",
+  ].join('; ');
+}
 
 const headers: Readonly<Record<string, string>> = {
-  'content-security-policy': policy,
+  'content-security-policy': policyOf(),
   'x-content-type-options': 'nosniff',
   'referrer-policy': 'no-referrer',
   'cross-origin-opener-policy': 'same-origin',
@@ -168,7 +170,8 @@ async function sendAsset(
 }
 
 function sendFile(request: IncomingMessage, response: ServerResponse, asset: Asset): void {
-  const { type, plain, packed, lasting, etag } = asset;
+  const { type, plain, packed, lasting, etag, inline } = asset;
+  if (inline !== undefined) response.setHeader('content-security-policy', policyOf(inline));
   response.setHeader('etag', etag);
   response.setHeader('vary', 'accept-encoding');
   response.setHeader('cache-control', lasting ? 'private, max-age=31536000, immutable' : 'no-cache');

@@ -136,6 +136,12 @@ export interface BuildChange {
   warnings?: BuildWarning[];
 }
 
+/** What differs between the steps of two builds, in explain's words. */
+export interface Compared {
+  /** By their names, those that ran in one of the builds. */
+  steps: { step: string; lines: string[] }[];
+}
+
 /** Lines of a step's output, without their ends. */
 export interface LogLines {
   /** How many lines there are by now. */

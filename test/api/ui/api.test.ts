@@ -1,4 +1,5 @@
 /** The page's API: builds, their steps, logs and documents; who sees which; who may ask from where. */
+import { createHash } from 'node:crypto';
 import { rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -8,6 +9,7 @@ import type {
   BuildChange,
   BuildDetail,
   BuildSummary,
+  Compared,
   LogLines,
   LogMatches,
   Me,
@@ -167,6 +169,22 @@ test('a build that failed: the message, the line, the step, the exit code', asyn
   expect(stepList.find(({ digest }) => digest === failure!.step)?.name).toContain('exit 7');
 });
 
+test('two builds are compared in the words of `drydock explain A B`', async () => {
+  const refs: string[] = [];
+  for (const word of ['this', 'that']) {
+    await build('RUN echo $WORD', {}, `t=compared:1&nocache=1&buildargs={"WORD":"${word}"}`);
+    refs.push((await newest()).ref);
+  }
+  const { steps } = (await get(`${api}/builds/${refs[0]}/compare/${refs[1]}`)).json<Compared>();
+  const { builds } = (await get('/build/explain?list=1')).json<{ builds: { id: string }[] }>();
+  const [second, first] = builds.map(({ id }) => id);
+  const told = (await get(`/build/explain?build=${first}&build=${second}`)).json<Compared>();
+  expect(steps.length).toBeGreaterThan(0);
+  expect(steps).toEqual(told.steps);
+  expect((await get(`${api}/builds/${refs[0]}/compare/none`)).status).toBe(404);
+  expect((await get(`${api}/builds/${refs[0]}/compare/${refs[1]}`, as(ben))).status).toBe(404);
+});
+
 test('secrets are nowhere in a build, nor in its Dockerfile', async () => {
   await build('ARG TOKEN=not-to-be-seen\nRUN echo $TOKEN', {}, 'buildargs={"TOKEN":"very-secret-word"}');
   const { ref } = await newest();
@@ -189,6 +207,55 @@ test('a build that runs is followed from its middle to its end', async () => {
   const told = changes.flatMap(({ steps = [] }) => steps).filter(({ name }) => name.includes('echo begun'));
   expect(told.at(-1)).toMatchObject({ lines: 2, completedAt: expect.any(Number) });
   expect((await detailOf(running.ref)).state).toBe('completed');
+});
+
+describe('what is done to builds from the page', () => {
+  const act = (method: string, path: string, as: Record<string, string> = {}, body?: object) =>
+    kit.daemon.ask(method, `${api}/builds/${path}`, {
+      headers: { ...as, ...(body && { 'content-type': 'application/json' }) },
+      ...(body && { body: Buffer.from(JSON.stringify(body)) }),
+    });
+
+  test('a build that runs is cancelled by whom it belongs to; its record is not removed meanwhile', async () => {
+    const building = build('RUN echo begun; sleep 1000', as(ann));
+    let running: BuildSummary | undefined;
+    while (running?.state !== 'running') running = await newest(as(ann));
+    const { ref } = running;
+    expect((await act('POST', `${ref}/cancel`, as(ben))).status).toBe(404);
+    expect((await act('DELETE', ref, as(ann))).json()).toMatchObject({ error: { code: 'conflict' } });
+    expect((await act('POST', `${ref}/cancel`, as(ann))).status).toBe(200);
+    expect((await building).text).toContain('cancel');
+    expect((await detailOf(ref)).state).toBe('canceled');
+    expect((await act('POST', `${ref}/cancel`, as(ann))).json()).toMatchObject({
+      error: { code: 'conflict' },
+    });
+    expect((await act('POST', 'none/cancel', as(ann))).status).toBe(404);
+  });
+
+  test('a record is pinned, unpinned and removed', async () => {
+    await build('RUN echo to pin', as(ann));
+    const { ref } = await newest(as(ann));
+    const pin = (pinned: unknown, who = ann) => act('POST', `${ref}/pin`, as(who), { pinned });
+    expect((await pin(true, ben)).status).toBe(404);
+    expect((await pin('yes')).status).toBe(400);
+    for (const pinned of [true, false]) {
+      expect((await pin(pinned)).status).toBe(200);
+      expect((await newest(as(ann))).pinned).toBe(pinned);
+    }
+    expect((await act('DELETE', ref, as(ben))).status).toBe(404);
+    expect((await act('DELETE', ref, as(ann))).status).toBe(200);
+    expect((await act('DELETE', ref, as(ann))).status).toBe(404);
+    expect((await get(`${api}/builds/${ref}`, as(ann))).status).toBe(404);
+  });
+
+  test('no other page does it', async () => {
+    const { ref } = await newest();
+    const evil = { origin: 'https://evil.example', 'sec-fetch-site': 'cross-site' };
+    expect((await act('DELETE', ref, evil)).status).toBe(403);
+    expect((await act('POST', `${ref}/pin`, evil, { pinned: true })).status).toBe(403);
+    expect((await act('POST', `${ref}/cancel`, evil)).status).toBe(403);
+    expect((await newest()).ref).toBe(ref);
+  });
 });
 
 describe('who sees what', () => {
@@ -259,10 +326,17 @@ describe('where from', () => {
 describe('the files of the page', () => {
   test('the document loads only what is here, and changes with its files', async () => {
     const { text, headers } = await get('/ui/');
-    expect(headers['content-security-policy']).toContain("default-src 'none'; script-src 'self'");
+    const policy = String(headers['content-security-policy']);
+    expect(policy).toContain("default-src 'none'; script-src 'self'");
+    // The style and the beginning of the first data's way are in the document, each allowed by its hash.
+    for (const part of ['script', 'style']) {
+      const [, inline = ''] = new RegExp(`<${part}>([^<]+)</${part}>`).exec(text) ?? [];
+      const hash = createHash('sha256').update(inline).digest('base64');
+      expect(policy).toContain(`${part}-src 'self' 'sha256-${hash}'`);
+    }
     const named = [...text.matchAll(/(?:src|href)="([^"]+)"/g)].map(([, name]) => name!);
-    const files = named.filter((name) => !name.startsWith('data:'));
-    expect(files).toHaveLength(2);
+    const files = named.filter((name) => !/^(?:data:|#)/.test(name));
+    expect(files).toEqual([expect.stringMatching(/^\/ui\/app-[0-9a-f]+\.js$/)]);
     for (const file of files) {
       const answer = await get(file, { 'accept-encoding': 'gzip' });
       expect(answer.headers).toMatchObject({

@@ -1,5 +1,8 @@
 /** The graph of a build's steps, with their states as they are now and the critical path. Only what is in sight is made. */
+
+import { Component } from 'preact';
 import { useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
+import type { Step } from '../../../src/api/ui/types.ts';
 import { duration } from '../../data/format.ts';
 import { layoutOf, type Placed } from '../../data/layout.ts';
 import { addressOf } from '../../data/router.ts';
@@ -8,7 +11,9 @@ import type { TabProps } from '../build.tsx';
 
 const node = { width: 216, height: 46 };
 const gap = { x: 24, y: 34 };
-const margin = 400;
+/** What is made beyond the part in sight, and by how much that part moves before more is made, in pixels. */
+const margin = 300;
+const stride = 200;
 
 const xOf = ({ place }: Placed) => place * (node.width + gap.x) + gap.x;
 const yOf = ({ layer }: Placed) => layer * (node.height + gap.y) + gap.y;
@@ -72,26 +77,17 @@ export function GraphTab({ build, now }: TabProps) {
           {edges}
           {nodes.map((placed) => {
             const step = steps.get(placed.step.digest) ?? placed.step;
-            const state = stateOf(step);
             const took = tookOf(step, now);
-            const { place, text } = splitName(step.name);
-            const marked = critical.has(step.digest);
-            const time = took === undefined || step.cached ? '' : `${duration(took)} · `;
             return (
-              <a
+              <GraphNode
                 key={step.digest}
-                href={addressOf(['builds', ref, 'steps'], { step: step.digest })}
-                class={`node ${state} ${marked ? 'critical' : ''}`}
-              >
-                <rect x={xOf(placed)} y={yOf(placed)} width={node.width} height={node.height} rx={5} />
-                <text x={xOf(placed) + 8} y={yOf(placed) + 19}>
-                  {clipped(text, 30)}
-                </text>
-                <text x={xOf(placed) + 8} y={yOf(placed) + 36} class="small">
-                  {marked ? '◆ ' : ''}
-                  {clipped(`${time}${stateWords[state]}${place === '' ? '' : ` · ${place}`}`, 34)}
-                </text>
-              </a>
+                buildRef={ref}
+                step={step}
+                x={xOf(placed)}
+                y={yOf(placed)}
+                time={took === undefined || step.cached ? '' : `${duration(took)} · `}
+                marked={critical.has(step.digest)}
+              />
             );
           })}
         </svg>
@@ -100,24 +96,71 @@ export function GraphTab({ build, now }: TabProps) {
   );
 }
 
+interface NodeProps {
+  buildRef: string;
+  step: Step;
+  x: number;
+  y: number;
+  time: string;
+  marked: boolean;
+}
+
+/** A step. It is made anew only when something of it has changed, as the graph is with every second and every scroll. */
+class GraphNode extends Component<NodeProps> {
+  override shouldComponentUpdate(next: NodeProps): boolean {
+    return (Object.keys(next) as (keyof NodeProps)[]).some((name) => next[name] !== this.props[name]);
+  }
+
+  override render({ buildRef, step, x, y, time, marked }: NodeProps) {
+    const state = stateOf(step);
+    const { place, text } = splitName(step.name);
+    return (
+      <a
+        href={addressOf(['builds', buildRef, 'steps'], { step: step.digest })}
+        class={`node ${state} ${marked ? 'critical' : ''}`}
+      >
+        <rect x={x} y={y} width={node.width} height={node.height} rx={5} />
+        <text x={x + 8} y={y + 19}>
+          {clipped(text, 30)}
+        </text>
+        <text x={x + 8} y={y + 36} class="small">
+          {marked ? '◆ ' : ''}
+          {clipped(`${time}${stateWords[state]}${place === '' ? '' : ` · ${place}`}`, 34)}
+        </text>
+      </a>
+    );
+  }
+}
+
 function clipped(text: string, length: number): string {
   return text.length <= length ? text : `${text.slice(0, length - 1)}…`;
+}
+
+interface View {
+  left: number;
+  top: number;
+  width: number;
+  height: number;
 }
 
 /** The part of the graph that is in sight. */
 function useView() {
   const box = useRef<HTMLElement>(null);
-  const [view, setView] = useState({ left: 0, top: 0, width: 1200, height: 800 });
+  const [view, setView] = useState<View>({ left: 0, top: 0, width: 1200, height: 800 });
   useLayoutEffect(() => {
     const element = box.current;
     if (element === null) return;
-    const measure = () =>
-      setView({
-        left: element.scrollLeft,
-        top: element.scrollTop,
+    const measure = () => {
+      const next = {
+        left: Math.round(element.scrollLeft / stride) * stride,
+        top: Math.round(element.scrollTop / stride) * stride,
         width: element.clientWidth,
         height: element.clientHeight,
-      });
+      };
+      setView((old) =>
+        (Object.keys(next) as (keyof View)[]).every((key) => old[key] === next[key]) ? old : next,
+      );
+    };
     measure();
     const observer = new ResizeObserver(measure);
     observer.observe(element);

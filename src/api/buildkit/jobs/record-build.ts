@@ -25,6 +25,7 @@ export function recordBuild({ jobs, history }: { jobs: Jobs; history: History })
       }),
     );
     return {
+      ref,
       sink: log,
       ended({ metadata, result, descriptors, documents, predicates }) {
         const response = exporterResponse(metadata, result.metadata ?? {});

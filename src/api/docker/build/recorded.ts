@@ -1,26 +1,36 @@
-import { type BuildOptions, type Built, dockerfileOptions, type OutputSpec } from '../../../engine/index.ts';
+import {
+  type BuildOptions,
+  type BuildRequest,
+  type Built,
+  dockerfileOptions,
+  type OutputSpec,
+} from '../../../engine/index.ts';
 import { normalizeName } from '../../../oci/index.ts';
 import { both, type ProgressSink } from '../../../progress/index.ts';
+import { buildIdOf } from '../../shared/build-id.ts';
 import { BuildLog } from '../../shared/build-log.ts';
 import type { ApiHost } from '../../shared/host.ts';
 
 /**
  * Runs a build that can be followed by Status meanwhile, and that the history has afterwards. A client that is told by a
- * log shares it with them.
+ * log shares it with them. `called` hears the build's reference.
  */
 export async function recorded(
   { record }: Pick<ApiHost, 'record'>,
   owner: string,
   asked: BuildOptions,
   sink: ProgressSink,
-  run: (sink: ProgressSink, isRecorded: boolean) => Promise<Built>,
+  run: (sink: ProgressSink, kept: Pick<BuildRequest, 'recorded' | 'knownAs'>) => Promise<Built>,
+  called: (ref: string) => void = () => {},
 ): Promise<Built> {
-  if (record === undefined) return run(sink, false);
+  if (record === undefined) return run(sink, {});
   const options = await dockerfileOptions(asked);
   const log = sink instanceof BuildLog ? sink : undefined;
   const recording = record({ owner, options, outputs: namedOutputs(asked), log });
+  called(recording.ref);
+  const kept = { recorded: true, knownAs: buildIdOf(owner, recording.ref) };
   try {
-    const result = await run(log ?? both(sink, recording.sink), true);
+    const result = await run(log ?? both(sink, recording.sink), kept);
     recording.ended(result);
     return result;
   } catch (err) {

@@ -6,6 +6,7 @@ import { isHere } from '../../../distribution/index.ts';
 import { type BuildOptions, dockerfileBuild, type OutputSpec, runBuild } from '../../../engine/index.ts';
 import { toDrydockError } from '../../../errors/index.ts';
 import type { Digest } from '../../../oci/index.ts';
+import type { ProgressSink } from '../../../progress/index.ts';
 import { type ClientSession, namedSession } from '../../../session/index.ts';
 import { isDue, nextTurn } from '../../../workers/index.ts';
 import type { ApiHost } from '../../shared/host.ts';
@@ -55,7 +56,7 @@ async function build(call: Call): Promise<Answer> {
   let body: Readable | undefined;
   let teller: Teller | undefined;
   try {
-    await host.builds.run({ id: parameters.id, owner }, signal, async (running) => {
+    await host.builds.run({ id: parameters.id, owner }, signal, async (running, called) => {
       const { input } = parameters;
       if (input.from === 'body') body = new UploadBody(request);
       else drain(request);
@@ -78,19 +79,19 @@ async function build(call: Call): Promise<Answer> {
         tenant: tenantOf(call.authority),
         tags: options.tags ?? [],
       });
-      const result = await recorded(host, owner, asked, teller.sink, (sink, isRecorded) =>
+      const run = (sink: ProgressSink, kept: Parameters<Parameters<typeof recorded>[4]>[1]) =>
         runBuild(
           host.engine,
           {
             ...dockerfileBuild(asked, { onPlan }),
-            recorded: isRecorded,
+            ...kept,
             traceparent: traceparentOf(request),
           },
           session,
           sink,
           running,
-        ),
-      );
+        );
+      const result = await recorded(host, owner, asked, teller.sink, run, called);
       await teller.finish(result, {
         tags: options.tags,
         wasThere: await wasThere(host, result.imageId, began),
