@@ -1,7 +1,11 @@
-// Takes the pictures of the web page in docs/ui, of a build that is told to it: `node scripts/screenshots.mjs`.
+// Takes the pictures of the web page in docs/ui: `node scripts/screenshots.mjs`, as root. Those of builds are of one that
+// is told to the page, those of images and of the disk are of a daemon.
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { chromium } from 'playwright-core';
+import { shellContext } from '../test/kit/api-builds.ts';
+import { startTestDaemon } from '../test/kit/daemon.ts';
+import { tarOf } from '../test/kit/images.ts';
 import { makePage } from '../test/kit/page.ts';
 import { TestPage, ToldBuild } from '../test/kit/told-build.ts';
 
@@ -85,8 +89,8 @@ try {
   const second = told(site, 'registry.example/app:1.1', { ends: true, changed: true });
   told(site, 'registry.example/app:1.2', { ends: false, changed: true });
   const page = await browser.newPage({ viewport: { width: 1080, height: 640 } });
-  const shot = async (name, hash, ready) => {
-    await page.goto(site.address + hash);
+  const shot = async (name, hash, ready, address = site.address) => {
+    await page.goto(address + hash);
     await page.locator(ready).first().waitFor();
     await page.screenshot({ path: join(folder, `${name}.png`) });
   };
@@ -99,7 +103,33 @@ try {
   await shot('compare', `#/compare/${first.ref}/${second.ref}`, '.pair');
   await page.emulateMedia({ colorScheme: 'dark' });
   await shot('overview-dark', at('overview'), '.slow');
+  await page.emulateMedia({ colorScheme: 'light' });
+  await ofDaemon(shot);
 } finally {
   await browser.close();
   await site.close();
+}
+
+/** A daemon with an image of a few layers, one of which removes files of another. */
+async function ofDaemon(shot) {
+  const daemon = await startTestDaemon({
+    imageStore: 'local',
+    insecureTcp: true,
+    hosts: ['tcp://127.0.0.1:0'],
+  });
+  try {
+    const steps = [
+      'RUN mkdir -p /opt/app/cache && head -c 4000000 /dev/zero > /opt/app/cache/packages',
+      'RUN head -c 900000 /dev/zero > /opt/app/server && echo port=80 > /opt/app/config',
+      'RUN rm -r /opt/app/cache && echo port=8080 > /opt/app/config',
+    ].join('\n');
+    const body = tarOf(shellContext(steps, {}, ['mkdir', 'head', 'rm', 'echo']));
+    await daemon.ask('POST', '/build?version=2&t=registry.example/app:1.0', { body });
+    const address = `${daemon.addresses.find((each) => each.startsWith('tcp:')).replace('tcp:', 'http:')}/ui/`;
+    await shot('images', '#/images', '.image-link', address);
+    await shot('image', '#/images/registry.example%2Fapp%3A1.0', 'text=later layers hide', address);
+    await shot('disk', '#/disk', '.disk-row', address);
+  } finally {
+    await daemon.stop();
+  }
 }
