@@ -1,5 +1,5 @@
 /** The daemon: its listeners, settings and shutdown. */
-export { type Address, isLoopback, parseAddress } from './address.ts';
+export { type Address, daemonFolder, isLoopback, parseAddress } from './address.ts';
 export { buildkitdSetup, defaultAddress } from './buildkitd.ts';
 export { type BuildkitdConfig, logLevelOf, type ReadConfig, readBuildkitdToml } from './buildkitd-config.ts';
 export { policyWithin } from './buildkitd-worker.ts';

@@ -31,6 +31,11 @@ export function openOutputs(outputs: readonly OutputSpec[], first = 0): OpenOutp
   });
 }
 
+/** Whether an output is an image, in a store or in an archive. */
+export function isImageOutput({ type }: Pick<OutputSpec, 'type'>): boolean {
+  return type === 'image' || type === 'oci' || type === 'docker';
+}
+
 /**
  * The outputs with `squash=true` for those that are images, where an output does not say otherwise; without any output,
  * an image in the store. Throws `invalid` when no output is an image.
@@ -39,14 +44,13 @@ export function squashedOutputs<T extends Pick<OutputSpec, 'type' | 'attrs'>>(
   outputs: readonly T[],
 ): (T | Pick<OutputSpec, 'type' | 'attrs'>)[] {
   if (outputs.length === 0) return [{ type: 'image', attrs: { squash: 'true' } }];
-  const isImage = ({ type }: T) => type === 'image' || type === 'oci' || type === 'docker';
-  if (!outputs.some(isImage)) {
+  if (!outputs.some(isImageOutput)) {
     throw fail('invalid', 'export', 'squash: no output makes an image', {
       hint: 'Squash is for type=image, oci and docker.',
     });
   }
   return outputs.map((output) =>
-    isImage(output) ? { ...output, attrs: { squash: 'true', ...output.attrs } } : output,
+    isImageOutput(output) ? { ...output, attrs: { squash: 'true', ...output.attrs } } : output,
   );
 }
 

@@ -8,6 +8,7 @@ import { compareLayouts, type Difference, type PartDifference } from '../reprodu
 import type { Session } from '../session/index.ts';
 import { Job } from '../solver/index.ts';
 import type { runBuild } from './build.ts';
+import { isImageOutput } from './outputs.ts';
 import type { BuildRequest, Built, OutputSpec } from './types.ts';
 
 /** Attributes of an output that say where the result goes, and nothing about what it is. */
@@ -56,7 +57,7 @@ function withoutCache(
   frontend: BuildRequest['frontend'],
   files: string,
 ): BuildRequest {
-  const image = request.outputs.find(({ type }) => ['image', 'oci', 'docker'].includes(type));
+  const image = request.outputs.find(isImageOutput);
   const attrs = Object.fromEntries(Object.entries(image?.attrs ?? {}).filter(([name]) => !places.test(name)));
   const output: OutputSpec = { type: 'oci', attrs: { ...attrs, tar: 'false' }, sink: { files } };
   return {

@@ -1,7 +1,7 @@
 /** Reads and checks the attributes of exporters, as BuildKit and buildx name them. Pure. */
 import { fail, nearest } from '../errors/index.ts';
 import { type Compression, isChunked } from '../layer/index.ts';
-import { epochSeconds, parseBool, readCompression } from '../words/index.ts';
+import { compressionTypes, epochSeconds, parseBool, readCompression } from '../words/index.ts';
 import { type Annotations, parseAnnotation } from './annotations.ts';
 import { isSignAttr, readSignAttrs, type SignAttrs } from './sign-attrs.ts';
 
@@ -232,11 +232,10 @@ function boolAttr(type: string, attrs: Record<string, string>, name: string): bo
 }
 
 function parseCompression(type: string, attrs: Record<string, string>): Compression | undefined {
-  const kinds = ['uncompressed', 'gzip', 'zstd', 'estargz', 'zstdchunked'];
   return readCompression(attrs, {
     kind: (kind) =>
       fail('invalid', 'export', `output type=${type}: unknown compression ${JSON.stringify(kind)}`, {
-        hint: `Did you mean ${nearest(kind, kinds) ?? kinds.join(', ')}?`,
+        hint: `Did you mean ${nearest(kind, compressionTypes) ?? compressionTypes.join(', ')}?`,
       }),
     level: (text, kind, highest) =>
       fail(

@@ -1,8 +1,6 @@
 /** Media types of layers and the compressions that they, and annotations, stand for. Pure. */
-import { type Descriptor, mediaTypes } from '../oci/index.ts';
+import { type Descriptor, estargzAnnotations, mediaTypes, zstdChunkedAnnotations } from '../oci/index.ts';
 import type { WrittenLayer } from './block-writer.ts';
-import { tocDigestAnnotation } from './chunked/estargz.ts';
-import { manifestChecksumAnnotation } from './chunked/zstd-chunked.ts';
 import type { Compression } from './types.ts';
 
 const types: Readonly<Record<Compression['type'], string>> = {
@@ -24,7 +22,8 @@ export function descriptorOf(
 
 /** The compression of a layer, by its media type and its annotations. */
 export function compressionOf({ mediaType, annotations = {} }: Descriptor): Compression['type'] {
-  if (/gzip$/.test(mediaType)) return tocDigestAnnotation in annotations ? 'estargz' : 'gzip';
-  if (/zstd$/.test(mediaType)) return manifestChecksumAnnotation in annotations ? 'zstdchunked' : 'zstd';
+  if (/gzip$/.test(mediaType)) return estargzAnnotations.tocDigest in annotations ? 'estargz' : 'gzip';
+  if (/zstd$/.test(mediaType))
+    return zstdChunkedAnnotations.manifestChecksum in annotations ? 'zstdchunked' : 'zstd';
   return 'uncompressed';
 }

@@ -1,13 +1,18 @@
 /** Annotations of layers whose files can be read one by one (eStargz, zstd:chunked). Pure. */
 import type { Descriptor } from './types.ts';
 
-const names = [
-  'containerd.io/snapshot/stargz/toc.digest',
-  'io.containers.estargz.uncompressed-size',
-  'io.github.containers.zstd-chunked.manifest-checksum',
-  'io.github.containers.zstd-chunked.manifest-position',
-  'io.github.containers.zstd-chunked.tarsplit-position',
-];
+/** An eStargz's: the digest of its table of contents, and the size of the whole decompressed blob. */
+export const estargzAnnotations = {
+  tocDigest: 'containerd.io/snapshot/stargz/toc.digest',
+  uncompressedSize: 'io.containers.estargz.uncompressed-size',
+} as const;
+/** A zstd:chunked's: the digest of its packed table of contents, and where the table and the archive's split are. */
+export const zstdChunkedAnnotations = {
+  manifestChecksum: 'io.github.containers.zstd-chunked.manifest-checksum',
+  manifestPosition: 'io.github.containers.zstd-chunked.manifest-position',
+  tarSplitPosition: 'io.github.containers.zstd-chunked.tarsplit-position',
+} as const;
+const names = [...Object.values(estargzAnnotations), ...Object.values(zstdChunkedAnnotations)];
 /** The longest value, in characters: digests and numbers. Longer ones are of somebody who means no good. */
 const longest = 200;
 

@@ -6,7 +6,7 @@
 import { fail, nearest } from '../errors/index.ts';
 import { type Compression, isChunked } from '../layer/index.ts';
 import { type Digest, familiarName, isDigest, normalizeName } from '../oci/index.ts';
-import { parseBool, readCompression } from '../words/index.ts';
+import { compressionTypes, parseBool, readCompression } from '../words/index.ts';
 import { type KeepRule, keepAttrs, readKeep } from './keeping/rule.ts';
 import { type MountChoice, readChoice } from './mounts/choice.ts';
 import { type GhaPlace, ghaAttrs, ghaPlace } from './shelf/gha-place.ts';
@@ -249,7 +249,7 @@ function compressionOf(type: string, attrs: CacheSpec['attrs']): Compression {
         'invalid',
         'cache',
         `cache-to type=${type}: compression ${JSON.stringify(kind)} is not supported`,
-        { hint: 'Compressions: uncompressed, gzip, zstd, estargz, zstdchunked.' },
+        { hint: `Compressions: ${compressionTypes.join(', ')}.` },
       ),
     level: (text, kind, highest) =>
       fail('invalid', 'cache', `non-integer value ${JSON.stringify(text)} specified for compression-level`, {

@@ -1,6 +1,8 @@
 /** Reads the attributes `compression` and `compression-level` of outputs and caches. */
 
-type CompressionType = 'uncompressed' | 'gzip' | 'zstd' | 'estargz' | 'zstdchunked';
+/** The kinds of compression that layers can have. */
+export const compressionTypes = ['uncompressed', 'gzip', 'zstd', 'estargz', 'zstdchunked'] as const;
+type CompressionType = (typeof compressionTypes)[number];
 
 /** The highest level of each kind; it has no meaning for uncompressed layers. The lowest is 0, zstd's first. */
 const highest: ReadonlyMap<string, number> = new Map([
@@ -37,5 +39,5 @@ export function readCompression(
   if (text === undefined) return { type };
   if (!/^\d{1,2}$/.test(text) || Number(text) > most) throw faults.level(text, type, most);
   if (type === 'uncompressed') return { type };
-  return { type, level: highest.get(type) === 22 ? Math.max(1, Number(text)) : Number(text) };
+  return { type, level: type.startsWith('zstd') ? Math.max(1, Number(text)) : Number(text) };
 }

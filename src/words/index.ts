@@ -1,7 +1,7 @@
 /** Go's spellings, each read in one place: truth values, lists, times, sizes, URLs, addresses. Pure. */
 export { parseBool } from './bool.ts';
 export { ramInBytes, ramText } from './bytes.ts';
-export { readCompression } from './compression.ts';
+export { compressionTypes, readCompression } from './compression.ts';
 export { csvFields, csvLine } from './csv.ts';
 export { daysAndWeeks, durationMs, durationNs } from './duration.ts';
 export { withoutEnd } from './ends.ts';

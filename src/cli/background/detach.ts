@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process';
 import { closeSync, fstatSync, mkdirSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { daemonFolder } from '../../daemon/index.ts';
 import { fail } from '../../errors/index.ts';
 import { commandArguments } from '../arguments.ts';
 import type { CommandContext } from '../command.ts';
@@ -15,7 +16,7 @@ const variable = 'DRYDOCK_DETACHED';
  * it does not come up.
  */
 export async function detachDaemon(root: string, { env, signal }: CommandContext): Promise<string[]> {
-  const dir = join(root, 'daemon');
+  const dir = daemonFolder(root);
   mkdirSync(dir, { recursive: true, mode: 0o711 });
   const file = join(dir, 'log');
   const log = openSync(file, 'a', 0o600);

@@ -1,6 +1,6 @@
 /** Reads `--output`, `--load` and `--push`. */
 import { resolve } from 'node:path';
-import type { OutputSpec } from '../../engine/index.ts';
+import { isImageOutput, type OutputSpec } from '../../engine/index.ts';
 import { fail } from '../../errors/index.ts';
 import { parsePairs } from '../csv.ts';
 import { OutputFile } from '../output-file.ts';
@@ -55,7 +55,7 @@ export function parseOutputs(
 function annotate(outputs: OpenOutputFile[], attrs: Record<string, string>, flag: string): void {
   if (Object.keys(attrs).length === 0) return;
   if (outputs.length === 0) outputs.push(plain({ type: 'image', attrs: {} }));
-  const images = outputs.filter(({ spec }) => ['image', 'oci', 'docker'].includes(spec.type));
+  const images = outputs.filter(({ spec }) => isImageOutput(spec));
   if (images.length === 0) {
     throw fail('invalid', 'client', `${flag}: no output makes an image`, {
       hint: `${flag} is for type=image, oci and docker.`,

@@ -9,6 +9,7 @@ import { formatProvenance, formatSbom } from '../../attest/index.ts';
 import {
   type BuildOptions,
   type BuildResult,
+  isImageOutput,
   type OutputSpec,
   warningEvent,
   wishOptions,
@@ -272,7 +273,7 @@ function exportersOf({ outputs, tags }: BuildOptions): { Type: string; Attrs: Re
     // As docker's own clients: the daemon keeps an image whose name goes to the new one.
     Type: type === 'image' ? 'moby' : type,
     Attrs: {
-      ...(name === '' || !['image', 'oci', 'docker'].includes(type) ? {} : { name }),
+      ...(name === '' || !isImageOutput({ type }) ? {} : { name }),
       ...attrs,
     },
   }));

@@ -4,9 +4,9 @@
  * The table follows the end of the layer's own archive, so that ordinary readers do not see it; it counts for the diff
  * ID. https://github.com/containerd/stargz-snapshotter/blob/main/docs/estargz.md
  */
-import { createHash } from 'node:crypto';
 import zlib from 'node:zlib';
 import { bytesOf } from '../../linux/index.ts';
+import { digestOf, estargzAnnotations } from '../../oci/index.ts';
 import { endOfArchive, header, padding } from '../../tar/index.ts';
 import { type ChunkedEnd, type ChunkedEntry, spelled } from './chunks.ts';
 
@@ -15,11 +15,6 @@ export const tocName = 'stargz.index.json';
 
 /** The bytes of a file that are one chunk. */
 export const estargzChunk = 4 << 20;
-
-/** The annotation of a layer that has the digest of its table of contents. */
-export const tocDigestAnnotation = 'containerd.io/snapshot/stargz/toc.digest';
-/** The annotation with the size of the whole decompressed blob. */
-const uncompressedSizeAnnotation = 'io.containers.estargz.uncompressed-size';
 
 interface TocEntry {
   name: string;
@@ -50,13 +45,12 @@ export function estargzEnd(
   const json = Buffer.from(JSON.stringify({ version: 1, entries: tocEntries(entries) }));
   const head = header({ ...tocFile, size: json.length });
   const plain = Buffer.concat([head, json, padding(json.length), endOfArchive]);
-  const digest = createHash('sha256').update(json).digest('hex');
   return {
     bytes: Buffer.concat([gzipMember(zlib.deflateRawSync(plain, { level }), plain), footer(blobSize)]),
     plain,
     annotations: {
-      [tocDigestAnnotation]: `sha256:${digest}`,
-      [uncompressedSizeAnnotation]: String(plainSize + plain.length),
+      [estargzAnnotations.tocDigest]: digestOf(json),
+      [estargzAnnotations.uncompressedSize]: String(plainSize + plain.length),
     },
   };
 }

@@ -4,15 +4,11 @@
  * 8878 §3.1.2), so that the archive and its diff ID stay as they are.
  * https://github.com/containers/storage/blob/main/docs/containers-storage-zstd-chunked.md
  */
-import { createHash } from 'node:crypto';
 import zlib from 'node:zlib';
+import { digestOf, zstdChunkedAnnotations } from '../../oci/index.ts';
 import type { TarEntry } from '../../tar/index.ts';
 import { type ChunkedEnd, type ChunkedEntry, spelled } from './chunks.ts';
 import { isoTime, jsonName, xattrsOf } from './estargz.ts';
-
-const annotation = (name: string) => `io.github.containers.zstd-chunked.${name}`;
-/** The annotation of a layer that has the digest of its packed table of contents. */
-export const manifestChecksumAnnotation = annotation('manifest-checksum');
 
 const frameHead = 8;
 /** The type of a table in the form of CRFS, which is the only one. */
@@ -30,7 +26,7 @@ export function zstdChunkedEnd(
   const toc = {
     version: 1,
     entries: entries.flatMap(tocEntries),
-    tarSplitDigest: packedSplit && sha256(packedSplit),
+    tarSplitDigest: packedSplit && digestOf(packedSplit),
   };
   const json = Buffer.from(JSON.stringify(toc));
   const packed = zstd(json, level);
@@ -45,9 +41,9 @@ export function zstdChunkedEnd(
       skipped(footer([...position, ...(splitPosition ?? [0, 0, 0])])),
     ]),
     annotations: {
-      [manifestChecksumAnnotation]: sha256(packed),
-      [annotation('manifest-position')]: position.join(':'),
-      ...(splitPosition && { [annotation('tarsplit-position')]: splitPosition.join(':') }),
+      [zstdChunkedAnnotations.manifestChecksum]: digestOf(packed),
+      [zstdChunkedAnnotations.manifestPosition]: position.join(':'),
+      ...(splitPosition && { [zstdChunkedAnnotations.tarSplitPosition]: splitPosition.join(':') }),
     },
   };
 }
@@ -72,10 +68,6 @@ function zstd(data: Buffer, level: number): Buffer {
     pledgedSrcSize: data.length,
     params: { [ZSTD_c_compressionLevel]: level, [ZSTD_c_checksumFlag]: 1 },
   });
-}
-
-function sha256(data: Buffer): string {
-  return `sha256:${createHash('sha256').update(data).digest('hex')}`;
 }
 
 const empty = { size: 0, uid: 0, gid: 0, mode: 0, devMajor: 0, devMinor: 0, offset: 0, endOffset: 0 };

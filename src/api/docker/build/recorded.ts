@@ -11,6 +11,9 @@ import { buildIdOf } from '../../shared/build-id.ts';
 import { BuildLog } from '../../shared/build-log.ts';
 import type { ApiHost } from '../../shared/host.ts';
 
+/** What a request says of a build that is kept. */
+export type Kept = Pick<BuildRequest, 'recorded' | 'knownAs'>;
+
 /**
  * Runs a build that can be followed by Status meanwhile, and that the history has afterwards. A client that is told by a
  * log shares it with them. `called` hears the build's reference.
@@ -20,7 +23,7 @@ export async function recorded(
   owner: string,
   asked: BuildOptions,
   sink: ProgressSink,
-  run: (sink: ProgressSink, kept: Pick<BuildRequest, 'recorded' | 'knownAs'>) => Promise<Built>,
+  run: (sink: ProgressSink, kept: Kept) => Promise<Built>,
   called: (ref: string) => void = () => {},
 ): Promise<Built> {
   if (record === undefined) return run(sink, {});

@@ -12,7 +12,7 @@ import { isDue, nextTurn } from '../../../workers/index.ts';
 import type { ApiHost } from '../../shared/host.ts';
 import { type BuildParameters, readBuildParameters } from '../build/parameters.ts';
 import { QuietTeller } from '../build/quiet-teller.ts';
-import { recorded } from '../build/recorded.ts';
+import { type Kept, recorded } from '../build/recorded.ts';
 import { requestSession } from '../build/session.ts';
 import type { Teller } from '../build/teller.ts';
 import { TextTeller } from '../build/text-teller.ts';
@@ -79,7 +79,7 @@ async function build(call: Call): Promise<Answer> {
         tenant: tenantOf(call.authority),
         tags: options.tags ?? [],
       });
-      const run = (sink: ProgressSink, kept: Parameters<Parameters<typeof recorded>[4]>[1]) =>
+      const run = (sink: ProgressSink, kept: Kept) =>
         runBuild(
           host.engine,
           {
