@@ -176,15 +176,17 @@ function tellerOf(
   stream: JsonStream,
 ): Teller {
   const loud = (to: ObjectSink): Teller => {
+    const folder = host.engine.store.runDir;
     // BuildKit's own clients park their tars; who posts one with the build (Terraform, dockerode, curl) shows the message.
     if (builder === 2) {
-      return new TraceTeller(to, { logsErrors: input.from === 'body', folder: host.engine.store.runDir });
+      return new TraceTeller(to, { logsErrors: input.from === 'body', folder });
     }
     return new TextTeller(to, {
       target,
       noCache,
       removes: query.bool('forcerm') || !query.has('rm') || query.bool('rm'),
       wantsAux: !isBefore(version, '1.30'),
+      folder,
     });
   };
   return quiet ? new QuietTeller(stream, loud) : loud(stream);
