@@ -125,6 +125,7 @@ export const storeys = {
       'upkeep',
     ],
   ],
+  records: ['engine'],
   sdk: ['attest', 'engine', 'frontend', 'llb', 'network', 'remote-cache', 'session'],
   api: [
     ...[
@@ -140,7 +141,7 @@ export const storeys = {
       'llb',
       'network',
     ],
-    ...['registry', 'remote-cache', 'session', 'source', 'store', 'upkeep'],
+    ...['records', 'registry', 'remote-cache', 'session', 'source', 'store', 'upkeep'],
   ],
   daemon: [
     ...['api', 'auth', 'cdi', 'engine', 'network', 'registry', 'session', 'shared-cache', 'store', 'upkeep'],
@@ -168,6 +169,7 @@ export const storeys = {
     ],
     ...[
       'kube',
+      'records',
       'registry',
       'remote-cache',
       'session',

@@ -157,13 +157,13 @@ async function bake(flags: Flags, operands: string[], ctx: CommandContext): Prom
     // What went wrong is told before the page is looked at.
     if (told) ctx.stderr.write(errorText(error));
     await page?.seen();
-    page?.close();
+    await page?.close();
     if (told) return 1;
     throw error;
   }
   const code = await report(flags, names, plan.targets, prepared, results, ctx, loud ? 'loud' : mode);
   await page?.seen();
-  page?.close();
+  await page?.close();
   return code;
 }
 

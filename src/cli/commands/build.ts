@@ -88,7 +88,7 @@ export async function runBuildCommand(
     // What went wrong is told before the page is looked at.
     if (told) ctx.stderr.write(errorText(toDrydockError(err)));
     await page?.seen();
-    page?.close();
+    await page?.close();
     if (told) return 1;
     throw err;
   }
@@ -109,7 +109,7 @@ export async function runBuildCommand(
       ctx.stderr.write('\nReproducible: two builds without cache made the same\n');
   }
   await page?.seen();
-  page?.close();
+  await page?.close();
   return inspector?.exitCode ?? 0;
 }
 
