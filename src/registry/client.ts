@@ -27,6 +27,7 @@ import { readBody } from './http.ts';
 import { checkLogin } from './login.ts';
 import { acceptedManifests, checkManifest, type FetchedManifest, maxManifest } from './manifest.ts';
 import { type Mirror, parseMirror, placesOf, type RepositoryPlace } from './mirrors.ts';
+import { type BlobRange, blobRange } from './range.ts';
 import { attachReferrer, listReferrers, type Referrer } from './referrers.ts';
 import { listTags } from './tags.ts';
 import { purposeOf, Transport } from './transport.ts';
@@ -95,6 +96,11 @@ export class RegistryClient {
   trusting(host: string): RegistryClient {
     const { insecure = [] } = this.#options;
     return new RegistryClient({ ...this.#options, insecure: [...insecure, host] });
+  }
+
+  /** The settings, as plain data: a client in another thread is made of them. */
+  get settings(): RegistryClientOptions {
+    return this.#options;
   }
 
   /** Closes idle connections. */
@@ -250,6 +256,19 @@ export class RegistryClient {
       }
     }
     return this.#fromAny(parsed, 'pull', (place) => blobStream(this.#transport, place, blob, ctx));
+  }
+
+  /**
+   * Reads `length` bytes of a blob from `offset` on into memory; nothing checks them. Throws `unsupported` when the
+   * registry does not serve ranges.
+   *
+   *     const footer = await client.range('localhost:5000/app', layer.digest, { offset: layer.size - 51, length: 51 });
+   */
+  async range(ref: string, digest: Digest, range: BlobRange, ctx: RegistryContext = {}): Promise<Buffer> {
+    if (range.length === 0) return Buffer.alloc(0);
+    return this.#fromAny(parseReference(ref), 'pull', (place) =>
+      blobRange(this.#transport, place, digest, range, ctx),
+    );
   }
 
   /**
