@@ -35,7 +35,7 @@ const began = new Date();
  */
 const whole = [
   ...['distribution', 'errors', 'flow', 'fs', 'linux', 'llb', 'oci', 'progress'],
-  ...['records', 'store', 'words', 'workers'],
+  ...['store', 'words', 'workers'],
 ];
 
 const common = {

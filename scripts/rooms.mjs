@@ -35,8 +35,9 @@ export const storeys = {
   auth: [],
   registry: [],
   'object-store': ['registry'],
-  store: ['fs'],
-  layer: ['fs', 'store', 'tar'],
+  lazy: ['fs', 'registry'],
+  store: ['fs', 'lazy'],
+  layer: ['fs', 'lazy', 'store', 'tar'],
   cache: ['store'],
   distribution: ['registry', 'store'],
   signing: ['auth', 'distribution', 'registry'],
@@ -125,7 +126,6 @@ export const storeys = {
       'upkeep',
     ],
   ],
-  records: ['engine'],
   sdk: ['attest', 'engine', 'frontend', 'llb', 'network', 'remote-cache', 'session'],
   api: [
     ...[
@@ -141,7 +141,7 @@ export const storeys = {
       'llb',
       'network',
     ],
-    ...['records', 'registry', 'remote-cache', 'session', 'source', 'store', 'upkeep'],
+    ...['registry', 'remote-cache', 'session', 'source', 'store', 'upkeep'],
   ],
   daemon: [
     ...['api', 'auth', 'cdi', 'engine', 'network', 'registry', 'session', 'shared-cache', 'store', 'upkeep'],
@@ -169,7 +169,6 @@ export const storeys = {
     ],
     ...[
       'kube',
-      'records',
       'registry',
       'remote-cache',
       'session',

@@ -4,7 +4,7 @@ import { rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { setImmediate as nextTick } from 'node:timers/promises';
 import { canceled, throwIfAborted, toDrydockError } from '../errors/index.ts';
-import { openView, specOfMounts } from '../fs/index.ts';
+import { bringFiles, openView, specOfMounts } from '../fs/index.ts';
 import { checkOwner, closeFd, inUserNamespace, readText } from '../linux/index.ts';
 import type { Network } from '../network/index.ts';
 import type { StepUsage } from '../progress/index.ts';
@@ -33,7 +33,7 @@ import { shortageIn } from './shortage.ts';
 import { limitsOfStep, type OperatorLimits } from './step-limits.ts';
 import { StepRecorder } from './step-usage.ts';
 import { planStubs, removeStubs } from './stubs.ts';
-import { trustFor, withVariables } from './trust.ts';
+import { bundles, trustFor, withVariables } from './trust.ts';
 import { tryRuntime } from './try-runtime.ts';
 import type { ExecEnd, ExecIo, ExecSpec } from './types.ts';
 import { lookUpUser } from './users.ts';
@@ -167,6 +167,7 @@ export async function runStep(
     mkdirSync(bundle, { recursive: true, mode: 0o700 });
     const rootSpec = specOfMounts(spec.root.mounts);
     const view = openView(rootSpec);
+    await bringFiles(view, ['/etc/passwd', '/etc/group'], { signal });
     const user = lookUpUser(view, spec.user);
     checkOwner(user.uid, [user.gid, ...user.groups]);
     const files: Assembly['files'] = [];
@@ -182,6 +183,7 @@ export async function runStep(
       ...(options.trusted ?? []),
       ...(network.authority === undefined ? [] : [network.authority]),
     ];
+    if (added.length > 0) await bringFiles(view, bundles, { signal });
     const trust = trustFor(view, { bundle, env: spec.env, added });
     const inNetwork = (process: ExecSpec): ExecSpec => withVariables(process, network.env ?? [], trust.env);
     const mounts = [

@@ -9,7 +9,7 @@ import { type AssemblyMount, plainFlags } from './assemble.ts';
 import type { ExecSpec } from './types.ts';
 
 /** Where the distributions keep the bundle of all authorities. */
-const bundles = [
+export const bundles = [
   '/etc/ssl/certs/ca-certificates.crt',
   '/etc/pki/tls/certs/ca-bundle.crt',
   '/etc/ssl/ca-bundle.pem',

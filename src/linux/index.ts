@@ -31,6 +31,7 @@ export {
   lsetxattr,
   lutimesNs,
   MNT_DETACH,
+  MNT_FORCE,
   MS_NODEV,
   MS_NOEXEC,
   MS_NOSUID,

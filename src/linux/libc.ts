@@ -97,6 +97,7 @@ export const MS_NODEV = 4;
 export const MS_NOEXEC = 8;
 export const MS_REC = 16384;
 export const MS_PRIVATE = 1 << 18;
+export const MNT_FORCE = 1;
 export const MNT_DETACH = 2;
 
 export function mount(source: string, target: string, fstype: string, flags: number, data: string): void {

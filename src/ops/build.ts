@@ -1,7 +1,7 @@
 /** LLB's BuildOp: a definition inside a definition, given inline or as a file in an input. */
 
 import { fail } from '../errors/index.ts';
-import { openView, readFileIn } from '../fs/index.ts';
+import { bringFiles, openView, readFileIn } from '../fs/index.ts';
 import { BuildOpSchema, toBinary } from '../llb/index.ts';
 import { digestOf } from '../oci/index.ts';
 import type { Definition } from '../pb/solver/pb/ops_pb.js';
@@ -42,7 +42,9 @@ export const buildOp: OpMaker = (vertex, deps) => {
         // Loaded only when asked for: hardly a build has such an op.
         const { decodeDefinition, maxDefinition } = await import('./build-definition.ts');
         const path = `/${build.attrs['llbbuild.filename'] || definitionInput}`;
-        const bytes = readFileIn(openView(await ref.view(refContext(ctx))), path, maxDefinition);
+        const view = openView(await ref.view(refContext(ctx)));
+        await bringFiles(view, [path], { signal: ctx.signal });
+        const bytes = readFileIn(view, path, maxDefinition);
         if (bytes === undefined)
           throw fail('not-found', 'llb', `the build op's definition ${path} is not there`);
         definition = await decodeDefinition(bytes, path);

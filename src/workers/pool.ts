@@ -23,6 +23,8 @@ interface TaskOptions {
   waits?: boolean;
   /** Runs the task on a thread of its own, which ends with it: for a task that leaves its thread unfit for others. */
   alone?: boolean;
+  /** Set with `alone` for a task that serves others: the process may end while it runs. */
+  background?: boolean;
 }
 
 /** A task that waits for a thread or runs on one. */
@@ -127,7 +129,7 @@ function give(thread: Thread, task: PendingTask): void {
   thread.streams = task.options.waits === true;
   clearTimeout(thread.rest);
   if (!thread.loaded.has(task.call.name)) thread.loading.add(task.call.name);
-  thread.worker.ref();
+  if (task.options.background !== true) thread.worker.ref();
   try {
     thread.worker.postMessage(task.call, task.options.transfer ?? []);
   } catch (err) {

@@ -3,7 +3,7 @@ import { setImmediate } from 'node:timers/promises';
 import { findImage } from '../../distribution/index.ts';
 import { DrydockError } from '../../errors/index.ts';
 import type { FrontendHost, FrontendTree, ResolvedImage } from '../../frontend/index.ts';
-import { type FsView, openView, readFileIn, resolvePath } from '../../fs/index.ts';
+import { bringFiles, type FsView, openView, readFileIn, resolvePath } from '../../fs/index.ts';
 import { pbPlatform } from '../../llb/index.ts';
 import { formatPlatform } from '../../oci/index.ts';
 import type { Job } from '../../solver/index.ts';
@@ -74,6 +74,7 @@ async function openTree(ref: Ref, job: Job, lease: string): Promise<FrontendTree
   );
   return {
     async readFile(path, max = maxFile) {
+      await bringFiles(view, [path], { signal: job.signal });
       return readFileIn(view, path, max);
     },
     async stat(path) {

@@ -5,7 +5,7 @@
 import { create } from '@bufbuild/protobuf';
 import type { HandlerContext, ServiceImpl } from '@connectrpc/connect';
 import { fail, type SourceLocation } from '../../errors/index.ts';
-import type { FsView } from '../../fs/index.ts';
+import { bringFiles, type FsView } from '../../fs/index.ts';
 import { sourceRewriteInTurns } from '../../llb/index.ts';
 import type { Digest } from '../../oci/index.ts';
 import {
@@ -103,7 +103,11 @@ export class Gateway {
       resolveImageConfig: (request) => imageConfig(bridge, request),
       resolveSourceMeta: (request) => sourceMeta(bridge, request),
       solve: (request) => this.#told(() => this.#solve(request)),
-      readFile: async (request) => answerRead(await this.#view(request.Ref), request),
+      readFile: async (request) => {
+        const view = await this.#view(request.Ref);
+        await bringFiles(view, [request.FilePath], { signal: bridge.job.signal });
+        return answerRead(view, request);
+      },
       readDir: async (request) => inTurns(answerReadDir(await this.#view(request.Ref), request)),
       statFile: async (request) => answerStat(await this.#view(request.Ref), request),
       evaluate: async ({ Ref }) => {

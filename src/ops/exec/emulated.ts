@@ -3,6 +3,7 @@ import { readSync } from 'node:fs';
 import type { Emulation } from '../../emulation/index.ts';
 import type { ExecMount } from '../../executor/index.ts';
 import {
+  bringFiles,
   cleanPath,
   type FsEntry,
   type FsView,
@@ -37,21 +38,27 @@ export async function checkRuns(
   emulation: Emulation,
 ): Promise<void> {
   const view = openView(specOfMounts(root.mounts));
-  const head = headOfProgram(process, view, mounts);
+  const head = await headOfProgram(process, view, mounts);
   if (head === undefined) return;
   const refusal = await emulation.refusal(head, (path) => statFollow(view, path)?.type === 'file');
   if (refusal !== undefined) throw refusal;
 }
 
 /** The beginning of the file that a process starts with; undefined where it is not found in the root. */
-function headOfProgram(process: Process, view: FsView, mounts: Place['mounts']): Buffer | undefined {
+async function headOfProgram(
+  process: Process,
+  view: FsView,
+  mounts: Place['mounts'],
+): Promise<Buffer | undefined> {
   for (const path of pathsOf(process)) {
     try {
       const entry = statFollow(view, path);
       // What is mounted over the root hides its files.
       const isHidden = mounts.some(({ dest }) => isBelow(path, dest) || (entry && isBelow(entry.path, dest)));
       if (isHidden) return undefined;
-      if (entry?.type === 'file') return headOf(entry);
+      if (entry?.type !== 'file') continue;
+      await bringFiles(view, [path], { most: headSize });
+      return headOf(entry);
     } catch {
       // A path that leads nowhere: the runtime says so.
       return undefined;
@@ -69,8 +76,11 @@ function pathsOf({ args, cwd, env }: Process): string[] {
   return folders.split(':').map((folder) => at(`${folder || '.'}/${name}`));
 }
 
+/** The bytes of a program that tell for which machine it is. */
+const headSize = 64;
+
 function headOf(entry: FsEntry): Buffer {
-  const head = Buffer.alloc(64);
+  const head = Buffer.alloc(headSize);
   const fd = openEntry(entry);
   try {
     return head.subarray(0, readSync(fd, head, 0, head.length, 0));
