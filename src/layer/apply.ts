@@ -169,6 +169,11 @@ export class LayerApplier implements TarHandler {
     lutimesNs(this.#host, file.mtimeNs, file.mtimeNs);
   }
 
+  /** The path on the host of the regular file that was written last. */
+  get lastFile(): string {
+    return this.#host;
+  }
+
   /** Sets the folders' times, when nothing more is written into them. */
   finish(): void {
     for (const [host, mtimeNs] of this.#dirTimes) lutimesNs(host, mtimeNs, mtimeNs);

@@ -81,7 +81,7 @@ function lowerOf(lower: UnpackArgs['lower']): Lower {
 }
 
 /** An error of the system counts as the archive's fault when no system would accept the entry. */
-function unpackError(err: unknown): DrydockError {
+export function unpackError(err: unknown): DrydockError {
   const code = errnoCode(err);
   if (err instanceof DrydockError || code === undefined) return toDrydockError(err, 'store');
   const { message } = err as Error;

@@ -1,0 +1,78 @@
+/** Fetches the table of contents of a chunked layer from the end of its blob. */
+import { fail } from '../../errors/index.ts';
+import {
+  chunkAnnotations,
+  type Descriptor,
+  estargzAnnotations,
+  zstdChunkedAnnotations,
+} from '../../oci/index.ts';
+
+/** Reads a range of the blob. */
+type ReadRange = (range: { offset: number; length: number }) => Promise<Buffer>;
+
+/** A table of contents as it is in the blob, not checked yet. */
+export interface PackedToc {
+  compression: 'estargz' | 'zstdchunked';
+  /** The digest that the manifest names: of an eStargz's table itself, of a zstd:chunked's packed one. */
+  digest: string;
+  bytes: Buffer;
+  /** Where it begins in the blob: all chunks end before. */
+  at: number;
+}
+
+/** The last bytes of an eStargz, in which its table often is: one request less. */
+const tail = 64 << 10;
+const estargzFooter = 51;
+/** The largest packed table, in bytes. */
+const mostBytes = 64 << 20;
+
+/** Whether a layer's annotations promise a table of contents. */
+export function hasToc(blob: Descriptor): boolean {
+  const { tocDigest } = estargzAnnotations;
+  const { manifestChecksum, manifestPosition } = zstdChunkedAnnotations;
+  const found = chunkAnnotations(blob) ?? {};
+  const isGzip = /gzip$/.test(blob.mediaType);
+  const isZstd = /zstd$/.test(blob.mediaType);
+  return (isGzip && tocDigest in found) || (isZstd && manifestChecksum in found && manifestPosition in found);
+}
+
+/**
+ * Fetches the table. Throws `unsupported` when there is none where it should be, and the errors of `read`.
+ *
+ *     const toc = await fetchToc(layer, (range) => client.range('localhost:5000/app', layer.digest, range));
+ */
+export async function fetchToc(blob: Descriptor, read: ReadRange): Promise<PackedToc> {
+  const found = chunkAnnotations(blob) ?? {};
+  const digest = found[estargzAnnotations.tocDigest];
+  if (digest !== undefined && /gzip$/.test(blob.mediaType)) return estargzToc(blob, digest, read);
+  const checksum = found[zstdChunkedAnnotations.manifestChecksum];
+  const position = found[zstdChunkedAnnotations.manifestPosition] ?? '';
+  const [at = 0, length = 0, , type] = position.split(':').map(Number);
+  if (checksum === undefined || type !== 1 || !isWithin(blob, at, length)) {
+    throw noToc(`its annotations name no table: ${JSON.stringify(position)}`);
+  }
+  const bytes = await read({ offset: at, length });
+  return { compression: 'zstdchunked', digest: checksum, bytes, at };
+}
+
+async function estargzToc(blob: Descriptor, digest: string, read: ReadRange): Promise<PackedToc> {
+  const offset = Math.max(0, blob.size - tail);
+  const end = await read({ offset, length: blob.size - offset });
+  const field = end.toString('latin1', end.length - estargzFooter + 16, end.length - estargzFooter + 38);
+  const at = /^[0-9a-f]{16}STARGZ$/.test(field) ? Number.parseInt(field.slice(0, 16), 16) : Number.NaN;
+  const length = blob.size - estargzFooter - at;
+  if (!isWithin(blob, at, length)) throw noToc('its end is no footer of eStargz');
+  const known = at >= offset;
+  const bytes = known
+    ? end.subarray(at - offset, end.length - estargzFooter)
+    : await read({ offset: at, length });
+  return { compression: 'estargz', digest, bytes, at };
+}
+
+function isWithin(blob: Descriptor, at: number, length: number): boolean {
+  return at >= 0 && length > 0 && length <= mostBytes && at + length <= blob.size;
+}
+
+function noToc(why: string): Error {
+  return fail('unsupported', 'registry', `the layer cannot be read file by file: ${why}`);
+}
