@@ -6,6 +6,7 @@ import {
   noProcessSandboxFromEnv,
   type OperatorLimits,
   parseImageStore,
+  parseSnapshotter,
   type SandboxOptions,
   type StoreOptions,
   stepLimitsFromEnv,
@@ -13,7 +14,7 @@ import {
   type TellOptions,
   usernsRemapFromEnv,
 } from '../engine/index.ts';
-import { fail, nearest } from '../errors/index.ts';
+import { fail } from '../errors/index.ts';
 import { authoritiesFromEnv, type NetworkOptions, networkFromEnv, proxyFromEnv } from '../network/index.ts';
 
 /** The program's options; the limits of steps are among them, for an engine in this process. */
@@ -100,22 +101,7 @@ function setStore(globals: Globals, name: (typeof storeFlagNames)[number], value
   if (name === 'image-store') globals.imageStore = parseImageStore(value);
   else if (name === 'containerd-address') globals.containerdAddress = value;
   else if (name === 'containerd-namespace') globals.containerdNamespace = value;
-  else {
-    const known = ['auto', 'overlayfs', 'native'] as const;
-    const found = known.find((each) => each === value);
-    if (found === undefined) {
-      const like = nearest(value, known);
-      throw fail(
-        'invalid',
-        'client',
-        `invalid snapshotter ${JSON.stringify(value)}: want ${known.join(', ')}`,
-        {
-          hint: like && `Did you mean ${like}?`,
-        },
-      );
-    }
-    globals.snapshotter = found;
-  }
+  else globals.snapshotter = parseSnapshotter(value);
 }
 
 /** Commands whose arguments are for other programs, or that have flags of the same name. */

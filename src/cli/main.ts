@@ -211,7 +211,7 @@ ${list.join('')}
 With --host (or $DRYDOCK_HOST) the daemon there does the work (unix://, tcp://, kube://NAMESPACE/LABEL=VALUE); $DRYDOCK_TOKEN and $DRYDOCK_CERT_PATH say who asks.
 State is kept under --root (or $DRYDOCK_ROOT): /var/lib/drydock for root, the user's data folder otherwise.
 Images are kept there too, or in a containerd with --image-store containerd (or $DRYDOCK_IMAGE_STORE), which
---containerd-address and --containerd-namespace (default moby) name. --snapshotter is overlayfs, native or auto.
+--containerd-address and --containerd-namespace (default moby) name. --snapshotter is overlayfs, native, stargz or auto.
 `;
 }
 

@@ -1,6 +1,7 @@
 /** Makes the daemon's configuration from buildkitd's flags and its file. */
 import { join } from 'node:path';
 import type { BuildkitOptions } from '../api/index.ts';
+import { parseSnapshotter } from '../engine/index.ts';
 import { fail, nearest } from '../errors/index.ts';
 import { configFolder, inUserNamespace, rootlessProblem, runtimeFolder } from '../linux/index.ts';
 import { daemonFolder } from './address.ts';
@@ -125,9 +126,5 @@ function tlsOf(tls: BuildkitdConfig['tls']): DaemonConfig['tls'] {
 }
 
 function snapshotterOf(name: string | undefined): DaemonConfig['snapshotter'] {
-  if (name === undefined || name === '' || name === 'auto') return 'auto';
-  if (name === 'overlayfs' || name === 'native') return name;
-  throw fail('invalid', 'client', `unknown snapshotter: ${JSON.stringify(name)}`, {
-    hint: 'Snapshotters: auto, overlayfs, native.',
-  });
+  return name === undefined || name === '' ? 'auto' : parseSnapshotter(name);
 }

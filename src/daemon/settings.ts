@@ -5,18 +5,12 @@
 import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { JsonFault, type JsonValue, parseJson, placeOf } from '../auth/index.ts';
-import { imageStores, operatorLimits, operatorRights } from '../engine/index.ts';
+import { imageStores, operatorLimits, operatorRights, snapshotters } from '../engine/index.ts';
 import { errnoCode, fail, nearest } from '../errors/index.ts';
 import { type NetworkSetting, networkOptions, readAuthorities } from '../network/index.ts';
 import { parseBool } from '../words/index.ts';
 import type { DaemonConfig } from './config.ts';
-import {
-  type DockerNames,
-  defaultRuntime,
-  dockerNames,
-  isDockerName,
-  readDockerName,
-} from './docker-names.ts';
+import { type DockerNames, defaultRuntime, isDockerName, readDockerName } from './docker-names.ts';
 import { logFormats, logLevels } from './log.ts';
 
 interface Setting {
@@ -222,7 +216,7 @@ export const settings = {
     value: 'FILE',
     help: 'Certificates of authorities (PEM) that programs of steps trust besides those of their images',
   },
-  snapshotter: { type: 'string', value: 'NAME', help: 'auto, overlayfs or native' },
+  snapshotter: { type: 'string', value: 'NAME', help: 'auto, overlayfs, native or stargz' },
   sync: { type: 'bool', help: 'Write an image to the disk before it is named (local store)' },
   'tls-ca': { type: 'path', value: 'FILE', help: 'CA whose client certificates are taken' },
   'tls-cert': { type: 'path', value: 'FILE', help: "The daemon's certificate, for tcp://" },
@@ -307,7 +301,7 @@ export function parseSettings(text: string, file: string): FileSettings {
         continue;
       }
       if (name === undefined) {
-        const like = nearest(key, [...names, ...dockerNames]);
+        const like = nearest(key, names);
         throw new JsonFault(
           `there is no setting ${JSON.stringify(key)}${like === undefined ? '' : ` (did you mean "${like}"?)`}`,
           keyAt,
@@ -363,7 +357,7 @@ export function daemonConfig(sources: readonly SettingValues[], root: string): D
     imageStore: oneOf('image-store', imageStores),
     containerdAddress: text('containerd-address'),
     containerdNamespace: text('containerd-namespace'),
-    snapshotter: oneOf('snapshotter', ['auto', 'overlayfs', 'native']),
+    snapshotter: oneOf('snapshotter', snapshotters),
     ...operatorRights((name) => {
       const value = pick(name);
       return typeof value === 'object' ? value.join(',') : value?.toString();

@@ -181,6 +181,7 @@ export function engineOn(
     hostsFolders: options.registryConfigPath,
     retries: options.maxDownloadAttempts === undefined ? undefined : options.maxDownloadAttempts - 1,
   });
+  store.lazy?.connect(registry.settings);
   store.work.limit({ fetches: options.maxConcurrentDownloads, uploads: options.maxConcurrentUploads });
   const trust = imageTrust(options.imagePolicy, registry, store.root);
   const refs = createRefs({ store, registry });

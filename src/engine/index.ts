@@ -34,7 +34,14 @@ export type { SharedCacheOptions } from './shared-cache.ts';
 export { type SignOptions, signedOutputs } from './sign-outputs.ts';
 export { type OperatorLimits, operatorLimits, stepLimitsFromEnv } from './step-limits.ts';
 export { operatorRights, stepRightsFromEnv } from './step-rights.ts';
-export { type ImageStore, imageStores, parseImageStore, type StoreOptions } from './store-options.ts';
+export {
+  type ImageStore,
+  imageStores,
+  parseImageStore,
+  parseSnapshotter,
+  type StoreOptions,
+  snapshotters,
+} from './store-options.ts';
 export { containerdOf, otherStore, stateFolder } from './stores.ts';
 export { explainFromEnv, type TellOptions } from './tell-options.ts';
 export type { BuildOptions, BuildRequest, BuildResult, Built, OutputSpec } from './types.ts';

@@ -1,4 +1,5 @@
 /** Annotations of layers whose files can be read one by one (eStargz, zstd:chunked). Pure. */
+import type { Descriptor } from './types.ts';
 
 /** An eStargz's: the digest of its table of contents, and the size of the whole decompressed blob. */
 export const estargzAnnotations = {
@@ -16,9 +17,9 @@ const names = [...Object.values(estargzAnnotations), ...Object.values(zstdChunke
 const longest = 200;
 
 /** The annotations that tell readers how to read a layer's files one by one; undefined when there are none. */
-export function chunkAnnotations({ annotations = {} }: { annotations?: Readonly<Record<string, unknown>> }) {
+export function chunkAnnotations({ annotations = {} }: Pick<Descriptor, 'annotations'>) {
   const found = names.flatMap((name) => {
-    const value = annotations[name];
+    const value: unknown = annotations[name];
     return typeof value === 'string' && value.length <= longest ? [[name, value] as const] : [];
   });
   return found.length === 0 ? undefined : Object.fromEntries(found);

@@ -9,7 +9,7 @@ import { defaultPath, hostPlatform } from '../oci/index.ts';
 import type { ExecOp, LinuxResources, Meta, ProxyEnv } from '../pb/solver/pb/ops_pb.js';
 import type { NetworkUse } from '../progress/index.ts';
 import { keptName, leave, type OpContext } from '../solver/index.ts';
-import { explainDisk, type Ref } from '../store/index.ts';
+import { explainDisk, explainLazy, type Ref } from '../store/index.ts';
 import type { OpDeps, OpMaker } from './deps.ts';
 import { execCacheMap } from './exec/cache-map.ts';
 import { checkRuns } from './exec/emulated.ts';
@@ -76,6 +76,7 @@ async function runExec(
   const log = new StepLog(ctx.progress, deps.stepLog);
   const time = new StepTime(deps.stepTimeout, ctx.signal);
   const proxy = proxyFor(op, meta, ctx);
+  const since = Date.now();
   try {
     await prepared.prepare(op.mounts, inputs, meta.cwd);
     if (prepared.root === undefined) throw fail('internal', 'exec', 'the step has no root');
@@ -126,7 +127,7 @@ async function runExec(
   } catch (err) {
     if (ctx.signal.aborted) throw canceled(ctx.signal.reason);
     if (time.isUp) throw withStep(time.tooLong(meta.args, log.tail()), ctx);
-    throw withStep(toDrydockError(err, 'exec'), ctx);
+    throw withStep(toDrydockError(explainLazy(err, deps.store, since), 'exec'), ctx);
   } finally {
     time.stop();
     await prepared.release();

@@ -2,7 +2,14 @@
 import { type DrydockError, fail, toDrydockError } from '../errors/index.ts';
 import { type FileActionSpec, specOfMounts, type ViewSpec } from '../fs/index.ts';
 import { maxLayers } from '../oci/index.ts';
-import { explainDisk, type Ref, type RefContext, type Store, tooManyLayers } from '../store/index.ts';
+import {
+  explainDisk,
+  explainLazy,
+  type Ref,
+  type RefContext,
+  type Store,
+  tooManyLayers,
+} from '../store/index.ts';
 import { runTask } from '../workers/index.ts';
 
 /**
@@ -25,6 +32,7 @@ export async function writeSnapshot(
 ): Promise<void> {
   const { name, key, parent, actions, labels } = what;
   const { lease, signal } = ctx;
+  const since = Date.now();
   const mounts = await store.snapshots.prepare(key, parent, { lease });
   try {
     const target = specOfMounts(mounts);
@@ -35,7 +43,7 @@ export async function writeSnapshot(
     await store.snapshots.commit(name, key, { lease, labels });
   } catch (err) {
     // The disk is examined while the written files are still there.
-    const error = toDrydockError(await explainDisk(err, store), 'file');
+    const error = toDrydockError(await explainDisk(explainLazy(err, store, since), store), 'file');
     if (signal?.aborted !== true) await what.onFailure?.(error);
     await store.snapshots.remove(key).catch(() => {});
     throw error;

@@ -6,7 +6,7 @@ import { createHash, randomUUID } from 'node:crypto';
 import { fetchBlobInto, originLabels } from '../distribution/index.ts';
 import { DrydockError, fail, throwIfAborted } from '../errors/index.ts';
 import { orAbort } from '../flow/index.ts';
-import { unpackLayer } from '../layer/index.ts';
+import { makeLazyLayer, type PackedToc, unpackLayer } from '../layer/index.ts';
 import { type Descriptor, type Digest, familiarName, hex, normalizeName } from '../oci/index.ts';
 import type { RegistryClient } from '../registry/index.ts';
 import {
@@ -18,6 +18,7 @@ import {
   unlessThere,
 } from '../store/index.ts';
 import { Ahead } from './ahead.ts';
+import { lazyTocs } from './lazy-tocs.ts';
 
 /** A layer of an image. */
 interface Layer {
@@ -27,6 +28,8 @@ interface Layer {
   madeBy?: string;
   /** Has it, if it was unpacked already. */
   ahead?: Ahead;
+  /** Its table of contents, if it is to be a lazy layer. */
+  toc?: PackedToc;
 }
 
 /**
@@ -99,8 +102,9 @@ async function unpackMissing(
   // The failure of one layer ends the fetching of the others.
   const stop = new AbortController();
   const signal = ctx.signal === undefined ? stop.signal : AbortSignal.any([ctx.signal, stop.signal]);
+  const tocs = await lazyTocs(store, client, source, layers, first, { ...ctx, signal });
   const fetches = layers.map(({ descriptor }, i) =>
-    i < first || source === undefined
+    i < first || source === undefined || tocs[i] !== undefined
       ? undefined
       : fetchBlobInto(store, client, source, descriptor, { ...ctx, signal }),
   );
@@ -113,10 +117,11 @@ async function unpackMissing(
     for (const fetching of fetches) fetching?.catch((err) => failed.reject(err));
     // The lowest one is unpacked in its place.
     for (let i = first + 1; i < layers.length; i++) {
-      ahead.begin(chains[i] as Digest, (layers[i] as Layer).descriptor, fetches[i]);
+      if (tocs[i] === undefined)
+        ahead.begin(chains[i] as Digest, (layers[i] as Layer).descriptor, fetches[i]);
     }
     for (let i = first; i < layers.length; i++) {
-      const layer = layers[i] as Layer;
+      const layer = { ...(layers[i] as Layer), toc: tocs[i] };
       const below = parent;
       await Promise.race([fetches[i], failed.promise]);
       const work = () =>
@@ -166,6 +171,11 @@ async function unpackOne(
   try {
     return await unpackNow(store, source, layer, parent, chain, ctx);
   } catch (err) {
+    if (source !== undefined && layer.toc !== undefined) {
+      if (!(err instanceof DrydockError) || err.code !== 'unsupported') throw err;
+      await fetchBlobInto(store, client, source, layer.descriptor, ctx);
+      return unpackNow(store, source, { ...layer, toc: undefined }, parent, chain, ctx);
+    }
     if (source === undefined || !(err instanceof DrydockError) || err.code !== 'corrupt') throw err;
     if (await hasItsDigest(store, layer.descriptor.digest)) throw err;
     await store.content.delete(layer.descriptor.digest).catch(() => {});
@@ -205,7 +215,7 @@ async function unpackNow(
 async function makeSnapshot(
   store: Store,
   source: string | undefined,
-  { descriptor, diffId, madeAt, madeBy, ahead }: Layer,
+  { descriptor, diffId, madeAt, madeBy, ahead, toc }: Layer,
   parent: string | undefined,
   chain: Digest,
   ctx: RefContext,
@@ -216,7 +226,12 @@ async function makeSnapshot(
   const mounts = await snapshots.prepare(active, parent, { lease: ctx.lease });
   try {
     if (unpacked?.diffId === diffId) unpacked.move(mounts);
-    const result = unpacked?.diffId === diffId ? unpacked : await unpackLayer(store, mounts, descriptor, ctx);
+    else if (toc !== undefined && source !== undefined) {
+      await makeLazyLayer(store, { key: active, mounts, toc }, { source, blob: descriptor }, ctx);
+    }
+    // The diff ID of a lazy layer is known when all of it has been read, which may be never: its manifest vouches for it.
+    const isThere = unpacked?.diffId === diffId || toc !== undefined;
+    const result = isThere ? { diffId } : await unpackLayer(store, mounts, descriptor, ctx);
     if (result.diffId !== diffId) {
       throw fail(
         'corrupt',

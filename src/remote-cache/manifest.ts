@@ -170,9 +170,9 @@ export async function readBareConfig(
     graph,
     layers: layers.map(({ blob, about }) => {
       if (about === undefined) return undefined;
-      const { mediaType, size, diffId, madeAt, chunked } = about;
+      const { mediaType, size, diffId, madeAt } = about;
       return {
-        descriptor: { mediaType, digest: blob, size, ...(chunked && { annotations: chunked }) },
+        descriptor: { mediaType, digest: blob, size },
         diffId,
         ...(madeAt === undefined ? {} : { madeAt }),
       };

@@ -1,9 +1,9 @@
 /** The cache of a fleet of builders: asked for what the local cache lacks, and told in the background what was made. */
 import { randomUUID } from 'node:crypto';
 import { canceled, type DrydockError, toDrydockError } from '../errors/index.ts';
-import { type CacheLayer, cacheLayers, type ExportContext, layersOf } from '../exporter/index.ts';
+import { type CacheLayer, cacheLayers, type ExportContext } from '../exporter/index.ts';
 import { Limiter, orAbort } from '../flow/index.ts';
-import { chunkAnnotations, type Digest, digestOf } from '../oci/index.ts';
+import { type Digest, digestOf } from '../oci/index.ts';
 import { boundProgress } from '../progress/index.ts';
 import type { Refs } from '../refs/index.ts';
 import type { RegistryClient } from '../registry/index.ts';
@@ -228,23 +228,18 @@ export class SharedCache implements FleetCache {
     };
     const outputs: EntryLayer[][] = [];
     for (const ref of refs) {
-      const layers = await cacheLayers(await layersOf(ref, ctx), ctx, {
+      const layers = await cacheLayers(ref, ctx, {
         compression: { type: 'zstd' },
         force: false,
         ociTypes: true,
       });
       for (const layer of layers) await this.#putBlob(layer, signal);
       outputs.push(
-        layers.map(({ descriptor, diffId, createdAt, createdBy }) => {
-          const { mediaType, digest, size } = descriptor;
-          const annotations = chunkAnnotations(descriptor);
-          return {
-            ...{ mediaType, digest, size, diffId },
-            ...(annotations && { annotations }),
-            ...(createdAt === undefined ? {} : { madeAt: createdAt }),
-            ...(createdBy === undefined ? {} : { madeBy: createdBy }),
-          };
-        }),
+        layers.map(({ descriptor: { mediaType, digest, size }, diffId, createdAt, createdBy }) => ({
+          ...{ mediaType, digest, size, diffId },
+          ...(createdAt === undefined ? {} : { madeAt: createdAt }),
+          ...(createdBy === undefined ? {} : { madeBy: createdBy }),
+        })),
       );
     }
     const entry: Entry = { id, description, outputs };

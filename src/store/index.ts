@@ -20,6 +20,7 @@ export {
   snapshotKeys,
 } from './ref.ts';
 export { explainDisk } from './shared/disk-full.ts';
+export { explainLazy } from './shared/lazy-failure.ts';
 export { letGo, letGoOfTheRest } from './shared/let-go.ts';
 export { ownRoot } from './shared/own-root.ts';
 export { fillReserve, withReserve } from './shared/reserve.ts';

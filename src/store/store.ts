@@ -24,6 +24,7 @@
  */
 import type { Readable } from 'node:stream';
 import type { Mount } from '../fs/index.ts';
+import type { LazyFiles } from '../lazy/index.ts';
 import type { Descriptor, Digest } from '../oci/index.ts';
 import type { StoreWork } from './work.ts';
 
@@ -50,6 +51,8 @@ export interface Store {
   readonly leases: Leases;
   /** The work on the store that is under way in this process. */
   readonly work: StoreWork;
+  /** Layers whose files are fetched when they are read, in a store that serves such layers itself. */
+  readonly lazy?: LazyLayers;
   /**
    * Removes every blob and snapshot that no image, lease or living child refers to. `letGo` runs first. The report has
    * everything that went since then: containerd may collect by itself the moment a lease or an image is deleted, so
@@ -68,6 +71,25 @@ export interface Store {
    */
   elsewhere?: (name: string) => Promise<string | undefined>;
   close(): Promise<void>;
+}
+
+/**
+ * Lazy layers: their files are there but for the contents, which are fetched from the layer's registry, checked and kept
+ * when they are first read. Snapshots of such layers are like all others, and readers notice nothing but the time.
+ */
+export interface LazyLayers {
+  /** Whether layers that allow it are to be made lazy. */
+  readonly wanted: boolean;
+  /** Whether this machine can serve them. */
+  isUsable(): Promise<boolean>;
+  /** Makes the layer of an active snapshot a lazy one; returns the folder for its table, which does not exist yet. */
+  begin(key: string): Promise<string>;
+  /** Has contents fetched with a registry client's settings from now on. */
+  connect: LazyFiles['connect'];
+  /** Lends the credentials with which an image (a reference) was resolved, until others are lent for its repository. */
+  lend: LazyFiles['lend'];
+  /** The newest read that failed since a time (ms since the epoch): the program that read was told EIO. */
+  failureSince: LazyFiles['failureSince'];
 }
 
 /** The things that a collection removed. */

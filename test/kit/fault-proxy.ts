@@ -19,6 +19,8 @@ export interface FaultProxy {
   readonly host: string;
   /** Requests so far: `GET /path`. */
   readonly asked: string[];
+  /** The bytes of answers' bodies so far. */
+  sent: number;
   /** Faults for the next requests, or a function of each request. */
   fault: (request: IncomingMessage) => Fault | undefined;
   /** Lets the next requests that match have these faults, one each. */
@@ -62,6 +64,7 @@ export async function startFaultProxy(target: string): Promise<FaultProxy> {
         back.on('data', (chunk: Buffer) => {
           if (left <= 0) return;
           res.write(chunk.subarray(0, left));
+          proxy.sent += Math.min(chunk.length, left);
           left -= chunk.length;
           if (left <= 0) setTimeout(() => res.socket?.destroy(), 20);
         });
@@ -75,6 +78,7 @@ export async function startFaultProxy(target: string): Promise<FaultProxy> {
   const proxy: FaultProxy = {
     host: '',
     asked,
+    sent: 0,
     fault: () => undefined,
     next(match, ...faults) {
       proxy.fault = (req) => (match.test(`${req.method} ${req.url}`) ? faults.shift() : undefined);

@@ -1,11 +1,10 @@
 import { join } from 'node:path';
 import type { Digest } from '../../oci/index.ts';
-import { runTask } from '../../workers/index.ts';
 import type { GcReport } from '../store.ts';
 import { blobPath, layerFolder } from './layout.ts';
 import { mend } from './mend.ts';
 import { sweepDeadRuns } from './run.ts';
-import { dropBlob, dropSnapshot, type LocalParts } from './shared.ts';
+import { dropBlob, dropSnapshot, type LocalParts, layerUsage } from './shared.ts';
 
 /** How long an ingest that was left for a resume is kept: a day. */
 const keptIngestMs = 24 * 3600_000;
@@ -76,7 +75,7 @@ export async function collect(shared: LocalParts, options: { afterKill: boolean 
   const garbage = forgetGarbage(shared);
   let reclaimed = garbage.size;
   for (const id of options.afterKill ? [] : garbage.unmeasured) {
-    reclaimed += (await runTask('store.usage', { dir: join(layerFolder(layout, id), 'fs') })).size;
+    reclaimed += (await layerUsage(layout, id)).size;
   }
   db.free(() => {
     for (const digest of garbage.blobs) {

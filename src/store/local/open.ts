@@ -1,8 +1,9 @@
 import { mkdirSync, realpathSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { errnoCode, fail } from '../../errors/index.ts';
+import { LazyFiles } from '../../lazy/index.ts';
 import { markTop, ownFolder } from '../../linux/index.ts';
-import type { Store } from '../store.ts';
+import type { LazyLayers, Store } from '../store.ts';
 import { StoreWork } from '../work.ts';
 import { LocalContent } from './content.ts';
 import { Db } from './db.ts';
@@ -18,12 +19,14 @@ import { LocalSnapshots } from './snapshots.ts';
 import { Trash } from './trash.ts';
 import { verify } from './verify.ts';
 
+type LocalSnapshotter = 'overlayfs' | 'native' | 'stargz' | 'auto';
+
 interface LocalStoreOptions {
   /**
    * `auto` (default): the snapshotter that the root was made with; for a new root overlayfs where it works, else
-   * native.
+   * native. `stargz`: overlayfs, and new layers are lazy where that is possible.
    */
-  snapshotter?: 'overlayfs' | 'native' | 'auto';
+  snapshotter?: LocalSnapshotter;
   /** See `StoreOptions.sync`. */
   sync?: boolean;
 }
@@ -41,11 +44,21 @@ export async function openLocalStore(root: string, options: LocalStoreOptions = 
     claimOwners(db);
     run = startRun(db, layout);
     const trash = new Trash(run.dir);
-    const snapshotter = chooseSnapshotter(db, run, options.snapshotter ?? 'auto');
-    const shared: LocalParts = { db, layout, run, trash, snapshotter, sync: options.sync ?? false };
+    const wanted = options.snapshotter ?? 'auto';
+    const snapshotter = chooseSnapshotter(db, run, wanted === 'stargz' ? 'overlayfs' : wanted);
+    const lazyFiles = new LazyFiles(layout.snapshots, run.dir);
+    const shared: LocalParts = {
+      db,
+      layout,
+      run,
+      trash,
+      snapshotter,
+      lazyFiles,
+      sync: options.sync ?? false,
+    };
     // After a kill nothing may be half there, and the things that only the dead process held are removed.
     if (sweepDeadRuns(shared)) await collect(shared, { afterKill: true });
-    return new LocalStore(shared);
+    return new LocalStore(shared, wanted === 'stargz');
   } catch (err) {
     run?.end();
     db.close();
@@ -111,13 +124,16 @@ class LocalStore implements Store {
   readonly images: LocalImages;
   readonly leases: LocalLeases;
   readonly work = new StoreWork();
+  readonly lazy: LazyLayers;
   readonly #shared: LocalParts;
   elsewhere?: Store['elsewhere'];
   #closing: Promise<void> | undefined;
 
-  constructor(shared: LocalParts) {
+  constructor(shared: LocalParts, wantsLazy: boolean) {
     this.#shared = shared;
-    const places = { folder: shared.layout.snapshots, options: overlayOptions() };
+    const { lazyFiles } = shared;
+    const lazyFolder = (id: number) => lazyFiles.layerFolder(id);
+    const places = { folder: shared.layout.snapshots, options: overlayOptions(), lazyFolder };
     this.snapshotter = shared.snapshotter;
     this.root = shared.layout.root;
     this.runDir = shared.run.dir;
@@ -125,6 +141,14 @@ class LocalStore implements Store {
     this.snapshots = new LocalSnapshots(shared, places);
     this.images = new LocalImages(shared);
     this.leases = new LocalLeases(shared);
+    this.lazy = {
+      wanted: wantsLazy,
+      isUsable: async () => (await lazyFiles.whyNot()) === undefined,
+      begin: async (key) => this.snapshots.beginLazy(key),
+      connect: (settings) => lazyFiles.connect(settings),
+      lend: (source, credentials) => lazyFiles.lend(source, credentials),
+      failureSince: (time) => lazyFiles.failureSince(time),
+    };
   }
 
   async gc(letGo?: () => Promise<unknown>) {
@@ -147,8 +171,9 @@ class LocalStore implements Store {
   }
 
   async #close(): Promise<void> {
-    const { db, run, trash } = this.#shared;
+    const { db, run, trash, lazyFiles } = this.#shared;
     try {
+      await lazyFiles.close();
       await this.content.close();
       dropOwnRows(this.#shared);
       await trash.settled();

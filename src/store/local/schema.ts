@@ -75,4 +75,7 @@ export const schema = [
      run TEXT,
      updated_at INTEGER NOT NULL
    ) WITHOUT ROWID;`,
+
+  // Of a lazy layer: the contents of its files are fetched when they are read.
+  'ALTER TABLE layers ADD COLUMN lazy INTEGER NOT NULL DEFAULT 0;',
 ];

@@ -2,7 +2,11 @@
  * The parts of a local store that its files share, and the statements that several of them need. The statements are
  * synchronous and run in a transaction.
  */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { fail } from '../../errors/index.ts';
+import { type LazyFiles, lazyFolder } from '../../lazy/index.ts';
+import { runTask } from '../../workers/index.ts';
 import { refsOfLabels } from '../labels.ts';
 import type { Db } from './db.ts';
 import { layerFolder, type RootLayout } from './layout.ts';
@@ -15,6 +19,8 @@ export interface LocalParts {
   run: Run;
   trash: Trash;
   snapshotter: 'overlayfs' | 'native';
+  /** The filesystem of lazy layers. */
+  lazyFiles: LazyFiles;
   /** Whether an image's data must be on the disk when the image gets its name. */
   sync: boolean;
 }
@@ -91,6 +97,16 @@ export function dropBlob(db: Db, digest: string): void {
   db.run('DELETE FROM blobs WHERE digest = ?', digest);
   db.run(`DELETE FROM held WHERE type = 'blob' AND id = ?`, digest);
   db.run(`DELETE FROM refs WHERE from_type = 'blob' AND from_id = ?`, digest);
+}
+
+/** The bytes on disk and the inodes of a layer: of a lazy one, the contents that were fetched too. */
+export async function layerUsage(layout: RootLayout, id: number): Promise<{ size: number; inodes: number }> {
+  const folder = layerFolder(layout, id);
+  const fs = await runTask('store.usage', { dir: join(folder, 'fs') });
+  const lazy = join(folder, lazyFolder);
+  if (!existsSync(lazy)) return fs;
+  const fetched = await runTask('store.usage', { dir: lazy });
+  return { size: fs.size + fetched.size, inodes: fs.inodes + fetched.inodes };
 }
 
 /** Removes the folders of dropped layers, after the transaction that dropped them (ids are never used again). */

@@ -3,6 +3,7 @@ import { chmodSync, existsSync, lstatSync, mkdirSync, renameSync } from 'node:fs
 import { join } from 'node:path';
 import { errnoCode, fail } from '../../errors/index.ts';
 import type { Mount } from '../../fs/index.ts';
+import { lazyFolder } from '../../lazy/index.ts';
 import { lchownSync, markTop } from '../../linux/index.ts';
 import type { Digest } from '../../oci/index.ts';
 import { isDue, nextTurn, runTask } from '../../workers/index.ts';
@@ -10,16 +11,23 @@ import { gcLabels, type SnapshotInfo, type Snapshots, snapshotLabels } from '../
 import { mergeLabels, parseLabels, type Row } from './db.ts';
 import { layerFolder } from './layout.ts';
 import { forgetLayer } from './mend.ts';
-import { bind, type MountPlaces, overlayMounts } from './mounts.ts';
+import { bind, type MountPlaces, overlayMounts, type StackLayer } from './mounts.ts';
 import {
   deleteLease,
   dropSnapshot,
   hold,
   insertLease,
   type LocalParts,
+  layerUsage,
   setRefs,
   trashLayers,
 } from './shared.ts';
+
+/** Mounts, and whether folders of lazy layers are among them. */
+interface ToMount {
+  mounts: Mount[];
+  isLazy: boolean;
+}
 
 const insertSnapshot =
   'INSERT INTO snapshots (key, parent, layer, run, chain, labels, created_at) VALUES (?, ?, ?, ?, ?, ?, ?)';
@@ -64,7 +72,7 @@ export class LocalSnapshots implements Snapshots {
   async prepare(key: string, parent: string | undefined, options: { lease: string }): Promise<Mount[]> {
     if (this.#shared.snapshotter === 'native' && parent !== undefined) {
       await this.#prepareCopy(key, parent, options.lease);
-      return this.#mounts(key, true);
+      return this.#mounts(key, true).mounts;
     }
     let made: number | undefined;
     const make = () => {
@@ -82,10 +90,17 @@ export class LocalSnapshots implements Snapshots {
       this.#likeParent(join(folder, 'fs'), below);
       return this.#mounts(key, true);
     };
+    let toMount: ToMount;
     try {
-      return this.#shared.db.write(make);
+      toMount = this.#shared.db.write(make);
     } catch (err) {
       if (made !== undefined) this.#clearOrphan(made);
+      throw err;
+    }
+    try {
+      return await this.#served(toMount);
+    } catch (err) {
+      await this.remove(key);
       throw err;
     }
   }
@@ -199,11 +214,11 @@ export class LocalSnapshots implements Snapshots {
         hint: 'Use a view, or prepare a new snapshot on it.',
       });
     }
-    return this.#mounts(key, true);
+    return this.#served(this.#mounts(key, true));
   }
 
   /** The layers of a snapshot and all below it, topmost first. */
-  #stack(key: string): number[] {
+  #stack(key: string): StackLayer[] {
     return this.#shared.db
       .all(
         `WITH RECURSIVE stack (depth, layer, parent) AS (
@@ -211,16 +226,28 @@ export class LocalSnapshots implements Snapshots {
            UNION ALL
            SELECT depth + 1, s.layer, s.parent FROM stack JOIN snapshots s ON s.key = stack.parent
          )
-         SELECT layer FROM stack ORDER BY depth`,
+         SELECT layer, lazy FROM stack JOIN layers ON layers.id = stack.layer ORDER BY depth`,
         key,
       )
-      .map((row) => Number(row.layer));
+      .map((row) => ({ id: Number(row.layer), lazy: row.lazy === 1 }));
   }
 
-  #mounts(key: string, writable: boolean): Mount[] {
+  #mounts(key: string, writable: boolean): ToMount {
     const layers = this.#stack(key);
-    if (this.#shared.snapshotter === 'overlayfs') return overlayMounts({ layers, writable }, this.#places);
-    return [bind(join(layerFolder(this.#shared.layout, layers[0]!), 'fs'), writable)];
+    if (this.#shared.snapshotter === 'overlayfs') {
+      const isLazy = layers.some(({ lazy }) => lazy);
+      return { mounts: overlayMounts({ layers, writable }, this.#places), isLazy };
+    }
+    return {
+      mounts: [bind(join(layerFolder(this.#shared.layout, layers[0]!.id), 'fs'), writable)],
+      isLazy: false,
+    };
+  }
+
+  /** The mounts, when their folders are there: those of lazy layers are mounted when they are first needed. */
+  async #served({ mounts, isLazy }: ToMount): Promise<Mount[]> {
+    if (isLazy) await this.#shared.lazyFiles.ready();
+    return mounts;
   }
 
   async view(
@@ -230,16 +257,22 @@ export class LocalSnapshots implements Snapshots {
     const { db, run } = this.#shared;
     if (options.kept === true) {
       this.#committed(key);
-      return { mounts: this.#mounts(key, false), release: async () => {} };
+      return { mounts: await this.#served(this.#mounts(key, false)), release: async () => {} };
     }
     const lease = `view-${run.id}-${++this.#views}`;
-    const mounts = db.write(() => {
+    const toMount = db.write(() => {
       this.#committed(key);
       insertLease(db, lease, { run: run.id, view: true });
       hold(db, lease, 'snapshot', key);
       return this.#mounts(key, false);
     });
-    return { mounts, release: async () => db.free(() => deleteLease(db, lease)) };
+    const release = async () => db.free(() => deleteLease(db, lease));
+    try {
+      return { mounts: await this.#served(toMount), release };
+    } catch (err) {
+      await release();
+      throw err;
+    }
   }
 
   async commit(
@@ -314,10 +347,10 @@ export class LocalSnapshots implements Snapshots {
   async intact(key: string): Promise<boolean> {
     const { db, layout, trash } = this.#shared;
     const stack = this.#stack(key);
-    const gone = stack.filter((layer) => !existsSync(join(layerFolder(layout, layer), 'fs')));
+    const gone = stack.filter(({ id }) => !existsSync(join(layerFolder(layout, id), 'fs')));
     if (gone.length === 0) return stack.length > 0;
     db.free(() => {
-      for (const layer of gone) forgetLayer(this.#shared, layer);
+      for (const { id } of gone) forgetLayer(this.#shared, id);
     });
     trash.empty();
     return false;
@@ -344,17 +377,17 @@ export class LocalSnapshots implements Snapshots {
   async usage(key: string): Promise<{ size: number; inodes: number }> {
     const { db, layout } = this.#shared;
     const row = db.get(
-      'SELECT l.id, l.size, l.inodes, s.run FROM snapshots s JOIN layers l ON l.id = s.layer WHERE s.key = ?',
+      'SELECT l.id, l.size, l.inodes, l.lazy, s.run FROM snapshots s JOIN layers l ON l.id = s.layer WHERE s.key = ?',
       key,
     );
     if (row === undefined) throw missing(key);
     if (row.size !== null) return { size: Number(row.size), inodes: Number(row.inodes) };
     const id = Number(row.id);
-    const dir = join(layerFolder(layout, id), 'fs');
-    if (row.run !== null) return runTask('store.usage', { dir });
+    // What is still being written, or fetched, is measured anew each time.
+    if (row.run !== null || row.lazy === 1) return layerUsage(layout, id);
     let measuring = this.#measuring.get(id);
     if (measuring === undefined) {
-      measuring = runTask('store.usage', { dir })
+      measuring = layerUsage(layout, id)
         .then((usage) => {
           db.run('UPDATE layers SET size = ?, inodes = ? WHERE id = ?', usage.size, usage.inodes, id);
           return usage;
@@ -375,6 +408,18 @@ export class LocalSnapshots implements Snapshots {
       if (info !== undefined) infos.push(info);
     }
     return infos;
+  }
+
+  /**
+   * Makes the layer of an active snapshot a lazy one, and returns the folder for its table (`LayerTableWriter`), which
+   * does not exist yet. Its files are to be written through the mounts, without their contents.
+   */
+  beginLazy(key: string): string {
+    const { db, layout } = this.#shared;
+    const row = db.get('SELECT layer FROM snapshots WHERE key = ? AND run IS NOT NULL', key);
+    if (row === undefined) throw missing(key);
+    db.run('UPDATE layers SET lazy = 1 WHERE id = ?', Number(row.layer));
+    return join(layerFolder(layout, Number(row.layer)), lazyFolder);
   }
 
   /** Removes a snapshot. Throws `not-found`, and `conflict` while any process has a child or an open view of it. */
