@@ -20,7 +20,7 @@ import {
 } from '../oci/index.ts';
 import { blobStream } from './blob.ts';
 import type { HostCertificates } from './certificates.ts';
-import { endpointOf } from './hosts.ts';
+import { domainOf, endpointOf } from './hosts.ts';
 import type { Capability } from './hosts-file.ts';
 import { HostsFiles, hostsFolders } from './hosts-folder.ts';
 import { readBody } from './http.ts';
@@ -108,9 +108,13 @@ export class RegistryClient {
     this.#transport.close();
   }
 
-  /** Checks that the registry at a host accepts the credentials; see `checkLogin`. */
-  login(host: string, credentials: RegistryCredentials, signal?: AbortSignal): Promise<void> {
-    return checkLogin(host, credentials, this.#transport.options, signal);
+  /**
+   * Checks that the registry at a host accepts the credentials; see `checkLogin`. Of the servers in its `hosts.toml` the
+   * one that stands for the registry itself is asked, the last.
+   */
+  async login(host: string, credentials: RegistryCredentials, signal?: AbortSignal): Promise<void> {
+    const servers = await this.#hosts.of(domainOf(host));
+    return checkLogin(host, credentials, this.#transport.options, signal, servers?.at(-1));
   }
 
   /** The descriptor of the manifest or index that a reference names now. Asks with HEAD, if that answers enough. */

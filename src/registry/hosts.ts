@@ -17,6 +17,11 @@ export function endpointOf(domain: string): RegistryEndpoint {
   return { host: domain, credentialKey: domain };
 }
 
+/** The domain of references whose API host this is: the other way of `endpointOf`. */
+export function domainOf(host: string): string {
+  return host === endpointOf('docker.io').host ? 'docker.io' : host;
+}
+
 /** Whether a host (with or without port) is this machine, with which docker speaks plain HTTP. */
 export function isLocalHost(host: string): boolean {
   const name = hostname(host);

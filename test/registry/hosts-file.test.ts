@@ -184,3 +184,41 @@ test('a server of which nothing may be asked is told by the file; a broken file 
     /_default\/hosts.toml: there is no setting x/,
   );
 });
+
+test('an account is tried at the server that stands for the registry, with its certificate, headers and path', async () => {
+  const certs = makeCerts(dir, 'login');
+  const issued = certs.issue('server', 'IP:127.0.0.1');
+  const asked: (string | undefined)[] = [];
+  const server = createServer(
+    { cert: readFileSync(issued.cert), key: readFileSync(issued.key) },
+    (request, response) => {
+      asked.push(request.url, String(request.headers['x-team']));
+      const right = request.headers.authorization === `Basic ${Buffer.from('me:right').toString('base64')}`;
+      response.writeHead(right ? 200 : 401, right ? {} : { 'www-authenticate': 'Basic realm="x"' }).end();
+    },
+  );
+  servers.push(server);
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const origin = `https://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const folder = join(dir, 'login-hosts');
+  for (const name of ['reg.example', 'docker.io']) {
+    mkdirSync(join(folder, name), { recursive: true });
+    writeFileSync(
+      join(folder, name, 'hosts.toml'),
+      `server = "${origin}/own"\nca = "${certs.ca}"\n[header]\nx-team = "build"\n[host."https://127.0.0.1:1"]\n`,
+    );
+  }
+  const client = new RegistryClient({ userAgent: 'test', hostsFolders: [folder] });
+  try {
+    for (const host of ['reg.example', 'registry-1.docker.io']) {
+      await client.login(host, { username: 'me', password: 'right' });
+      await expect(client.login(host, { username: 'me', password: 'wrong' })).rejects.toMatchObject({
+        code: 'unauthenticated',
+        message: expect.stringContaining(`logging in to ${host}`),
+      });
+    }
+    expect(new Set(asked)).toEqual(new Set(['/own/v2/', 'build']));
+  } finally {
+    client.close();
+  }
+});
