@@ -70,11 +70,8 @@ setting of the configuration file, and a variable DRYDOCK_…. SIGHUP reads poli
     }
     // What this process itself asks registries and servers goes by them, and what it starts, as git.
     for (const [name, value] of Object.entries(proxies ?? {})) process.env[name] = value;
-    const log = createLog({
-      format: config.logFormat ?? 'text',
-      level: 'info',
-      write: (line) => void ctx.stderr.write(line),
-    });
+    const writeLog = await logOf(config.root, ctx);
+    const log = createLog({ format: config.logFormat ?? 'text', level: 'info', write: writeLog });
     for (const warning of warnings) log('warn', warning);
     const daemon = await startDaemon({
       ...config,
@@ -87,13 +84,22 @@ setting of the configuration file, and a variable DRYDOCK_…. SIGHUP reads poli
       logLevel: config.logLevel ?? (ctx.debug ? 'debug' : undefined),
       grpc: async (host) =>
         (await import('../../api/buildkit/server.ts')).buildkitApi(host, { entitlements, history }),
-      writeLog: (line) => void ctx.stderr.write(line),
+      writeLog,
     });
     background.tellParent(daemon.addresses, ctx.env);
     await serve(daemon, ctx.signal);
     return 0;
   },
 });
+
+/** What writes the daemon's log: to stderr, and in the background to a file that does not grow for ever. */
+async function logOf(root: string, { env, stderr }: CommandContext): Promise<(line: string) => void> {
+  const [{ isDetached }, { logPath, logWriter }] = await Promise.all([
+    import('../background/detach.ts'),
+    import('../background/log-file.ts'),
+  ]);
+  return isDetached(env) ? logWriter(logPath(root), stderr) : (line) => void stderr.write(line);
+}
 
 /** Whether a policy file says who may do what. */
 function hasPolicy(named: string | undefined): boolean {
