@@ -6,8 +6,10 @@
 import { mkdirSync } from 'node:fs';
 import { mkdtemp } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Readable } from 'node:stream';
 import { MessageChannel } from 'node:worker_threads';
 import { fail } from '../errors/index.ts';
+import { Limiter, noticeStall } from '../flow/index.ts';
 import { type HeldFolder, keptUnder } from '../kept/index.ts';
 import { markTop } from '../linux/index.ts';
 import { digestOf } from '../oci/index.ts';
@@ -17,6 +19,14 @@ import { runTask, sendStream } from '../workers/index.ts';
 import { attrReader, sourceOf } from './attrs.ts';
 import { copyAside } from './copy-aside.ts';
 import type { SourceMaker } from './deps.ts';
+
+/**
+ * How many uploads are read at a time. The bytes of one lie in half a dozen places between its socket and its file, so a
+ * hundred at once would take tens of megabytes; and one after the other they are done no later.
+ */
+const atOnce = new Limiter(8);
+/** How long a client may send nothing, in ms, before the next upload is read beside its own. */
+const patience = 200;
 
 /** The most folders that are kept of one project. */
 const mostKept = 3;
@@ -47,35 +57,7 @@ export const uploadSource: SourceMaker = (vertex, deps) => {
       };
       const kept = keptFor(deps.store, ctx);
       const dir = kept === undefined ? await make('upload-') : await kept.data();
-      let stamp: string | undefined;
-      const { port1, port2 } = new MessageChannel();
-      const status = 'unpacking the build context';
-      const sending = sendStream(port1, stream);
-      const stop = () => stream.destroy();
-      ctx.signal.addEventListener('abort', stop, { once: true });
-      try {
-        const unpacked = await runTask(
-          'source.unpack',
-          { dir, port: port2, dockerfile, keeps: kept !== undefined },
-          {
-            signal: ctx.signal,
-            transfer: [port2],
-            waits: true,
-            onMessage: (n) => ctx.progress.report(status, { current: Number(n), total: 0 }),
-          },
-        );
-        stamp = unpacked.stamp;
-        ctx.progress.report(status, { current: unpacked.bytes, total: 0, done: true });
-      } catch (err) {
-        const error = await explainDisk(err, deps.store, 'context');
-        if (error.code !== 'canceled') error.hop ??= 'context';
-        throw error;
-      } finally {
-        ctx.signal.removeEventListener('abort', stop);
-        port1.close();
-        stream.destroy();
-        await sending;
-      }
+      const stamp = await unpacked(stream, { dir, dockerfile, keeps: kept !== undefined }, ctx, deps.store);
       const given = { kind: 'folder', rootOwned: true, state: 'given' } as const;
       const whole =
         stamp === undefined
@@ -89,6 +71,53 @@ export const uploadSource: SourceMaker = (vertex, deps) => {
     },
   };
 };
+
+/**
+ * Unpacks an upload into a folder once it is its turn; the stream is at its end then, however it ends. Returns what
+ * stands for the contents of a folder that is kept.
+ */
+async function unpacked(
+  stream: Readable,
+  to: { dir: string; dockerfile: string | undefined; keeps: boolean },
+  { signal, progress }: OpContext,
+  store: Store,
+): Promise<string | undefined> {
+  const status = 'unpacking the build context';
+  const stop = () => stream.destroy();
+  signal.addEventListener('abort', stop, { once: true });
+  let letNextIn: (() => void) | undefined;
+  try {
+    letNextIn = await atOnce.place(signal);
+    const { port1, port2 } = new MessageChannel();
+    const sending = sendStream(port1, noticeStall(stream, patience, letNextIn));
+    try {
+      const { stamp, bytes } = await runTask(
+        'source.unpack',
+        { ...to, port: port2 },
+        {
+          signal,
+          transfer: [port2],
+          waits: true,
+          onMessage: (n) => progress.report(status, { current: Number(n), total: 0 }),
+        },
+      );
+      progress.report(status, { current: bytes, total: 0, done: true });
+      return stamp;
+    } finally {
+      port1.close();
+      stream.destroy();
+      await sending;
+    }
+  } catch (err) {
+    const error = await explainDisk(err, store, 'context');
+    if (error.code !== 'canceled') error.hop ??= 'context';
+    throw error;
+  } finally {
+    letNextIn?.();
+    signal.removeEventListener('abort', stop);
+    stream.destroy();
+  }
+}
 
 /**
  * The folder that the last upload of the same project was unpacked into, for this build alone; undefined when too many of

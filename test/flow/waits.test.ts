@@ -1,6 +1,7 @@
 /** Waiting for others: until a signal fires, first come first served, a few at a time. */
 import { expect, test } from 'vitest';
 import { inParallel } from '../../src/flow/in-parallel.ts';
+import { noticeStall } from '../../src/flow/notice-stall.ts';
 import { orAbort } from '../../src/flow/or-abort.ts';
 import { pause } from '../../src/flow/pause.ts';
 import { Waiting } from '../../src/flow/waiting.ts';
@@ -23,6 +24,23 @@ test('a pause ends when the signal fires', async () => {
   const long = pause(60_000, stop.signal);
   stop.abort();
   await expect(long).rejects.toMatchObject({ code: 'canceled' });
+});
+
+test('a wait for the next item is noticed when it is long, and goes on', async () => {
+  const next = Promise.withResolvers<void>();
+  async function* items() {
+    yield 1;
+    yield 2;
+    await next.promise;
+    yield 3;
+  }
+  const seen: (number | string)[] = [];
+  const stalled = () => {
+    seen.push('stalled');
+    next.resolve();
+  };
+  for await (const item of noticeStall(items(), 50, stalled)) seen.push(item);
+  expect(seen).toEqual([1, 2, 'stalled', 3]);
 });
 
 test('in line, the first is served first, and one may leave from the middle', () => {

@@ -263,6 +263,31 @@ test('an upload that stalls can be aborted', async () => {
   expect(stalled.destroyed).toBe(true);
 });
 
+test('uploads that stall do not keep others waiting, and few are read at a time', async () => {
+  const stop = new AbortController();
+  const asked: string[] = [];
+  const silent = (name: string) => new Readable({ read: () => void asked.push(name) });
+  const stalled = Array.from({ length: 10 }, (_, i) => {
+    const failing = upload(silent(`${i}`), { signal: stop.signal });
+    return expect(failing).rejects.toMatchObject({ code: 'canceled' });
+  });
+  await expect.poll(() => new Set(asked).size).toBe(8);
+  expect(await unpacked({ f: 'other' })).toEqual({ '/f': 'other' });
+  expect(new Set(asked).size).toBe(10);
+  stop.abort();
+  await Promise.all(stalled);
+});
+
+test('an upload that is given up before its turn is let go of', async () => {
+  const stop = new AbortController();
+  const streams = Array.from({ length: 9 }, () => new Readable({ read: () => {} }));
+  const all = Promise.allSettled(streams.map((stream) => upload(stream, { signal: stop.signal })));
+  stop.abort();
+  expect((await all).map(({ status }) => status)).toEqual(streams.map(() => 'rejected'));
+  expect(streams.every(({ destroyed }) => destroyed)).toBe(true);
+  expect(await unpacked({ f: 'next' })).toEqual({ '/f': 'next' });
+});
+
 test('an upload is there once', async () => {
   await expect(
     runSource(shop, uploadSource, 'upload://gone', {}, { session: { upload: async () => undefined } }),
