@@ -1,4 +1,5 @@
 /** 100 builds at once through POST /build, half of them equal. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Bench } from '../bench.ts';
 import { progress } from '../bench.ts';
 import { serveBase } from '../kit/base.ts';
@@ -12,6 +13,8 @@ import { textTar } from '../kit/tar.ts';
 
 const builds = 100;
 const files = 100;
+/** A daemon rests when it has been idle for three seconds. */
+const untilRest = 5000;
 
 /**
  * A step that gives other bytes each time it is run, so that images tell how often it was, and a COPY. Builds of
@@ -41,6 +44,8 @@ interface Result {
   runs: number;
   steps: number;
   idle: number;
+  /** Once the daemon has been idle for a while. */
+  atRest: number;
   peak: number;
   /** Of the daemon with all processes that it has started, runc and the steps. */
   withChildren: number;
@@ -74,6 +79,7 @@ async function once(daemon: Daemon, base: string, run: number): Promise<Result> 
     }),
   );
   const wall = (performance.now() - started) / 1000;
+  const cpu = cpuOf(servers) - cpuBefore;
   const pings = await stopPings();
   clearInterval(sampling);
   const peak = peakOf(pid);
@@ -83,10 +89,12 @@ async function once(daemon: Daemon, base: string, run: number): Promise<Result> 
     const known = await layersOf(socket, image).catch(() => []);
     if (known.length > 0) layers.add(known.at(-2) as string);
   }
+  await sleep(untilRest);
   return {
+    atRest: residentNow(pid),
     failed: outcomes.flatMap((each) => (each.status === 'rejected' ? [String(each.reason)] : [])),
     wall,
-    cpu: cpuOf(servers) - cpuBefore,
+    cpu,
     runs: layers.size,
     steps: (await steps()) - stepsBefore,
     idle,
@@ -118,6 +126,7 @@ export async function load(bench: Bench): Promise<string> {
         megabytes(result.idle),
         megabytes(result.peak),
         megabytes(result.withChildren),
+        megabytes(result.atRest),
         milliseconds(median(result.pings)),
         milliseconds(quantile(result.pings, 0.99)),
         milliseconds(Math.max(...result.pings)),
@@ -125,7 +134,7 @@ export async function load(bench: Bench): Promise<string> {
     }
   }
   const head = ['store', 'succeeded', 'all done in', 'CPU', 'RUN run', 'RUN and COPY run', 'memory before'];
-  const tables = table([...head, 'peak', 'with children', '_ping median', 'p99', 'longest'], rows);
+  const tables = table([...head, 'peak', 'with children', 'at rest', '_ping median', 'p99', 'longest'], rows);
   return [
     `${builds} builds at once, half of them equal (${builds / 2 + 1} different), RUN and COPY of ${files} files each.`,
     "Memory is the daemon's own process, CPU with containerd and the containers.",

@@ -35,6 +35,7 @@ import { createLog } from './log.ts';
 import { Metrics } from './metrics.ts';
 import { type ServiceManager, takeServiceManager } from './notify.ts';
 import { takePidLock } from './pid-lock.ts';
+import { Relief } from './relief.ts';
 import { Rest } from './rest.ts';
 import { openWatchedListener, type WatchedListener } from './watched-listener.ts';
 
@@ -142,6 +143,7 @@ class RunningDaemon implements Daemon {
   readonly #builds: Builds;
   readonly #sessions: SessionManager;
   readonly #rest = new Rest(() => this.#builds.size === 0);
+  readonly #relief = new Relief(() => this.#builds.size === 0);
   readonly #hurry = new AbortController();
   readonly #listenerOf = new WeakMap<object, Listener>();
   #connections!: Connections;
@@ -161,12 +163,15 @@ class RunningDaemon implements Daemon {
     this.#auth = auth;
     this.#manager = manager;
     this.#sessions = new SessionManager({ log });
-    this.#builds = new Builds(({ outcome, code, duration }) => {
-      const seconds = duration / 1000;
-      this.#metrics.count('drydock_builds_total', 'Builds that ended.', { outcome, code: code ?? '' });
-      this.#metrics.observe('drydock_build_seconds', 'How long builds took.', seconds, { outcome });
-      this.#rest.soon();
-    });
+    this.#builds = new Builds(
+      ({ outcome, code, duration }) => {
+        const seconds = duration / 1000;
+        this.#metrics.count('drydock_builds_total', 'Builds that ended.', { outcome, code: code ?? '' });
+        this.#metrics.observe('drydock_build_seconds', 'How long builds took.', seconds, { outcome });
+        this.#rest.soon();
+      },
+      () => this.#relief.begin(),
+    );
   }
 
   get addresses(): readonly string[] {
@@ -273,6 +278,7 @@ class RunningDaemon implements Daemon {
     const timeout = this.#config.shutdownTimeout ?? defaultShutdownTimeout;
     this.#manager.stopping();
     this.#rest.stop();
+    this.#relief.stop();
     this.#log('info', 'shutting down', { builds: this.#builds.size, timeout });
     this.#unwatch?.();
     this.#listeners.close();

@@ -1,13 +1,15 @@
 /** Gives memory back once a daemon has nothing to do. */
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import { forgetProgram, limitArenas, trimMemory } from '../linux/index.ts';
-import { restPool } from '../workers/index.ts';
+import { collectAll, restPool } from '../workers/index.ts';
 
 /** How long a daemon is idle before it rests, in ms. */
 const pauseMs = 3000;
 /** How much longer it is idle before its threads end: starting them costs the next build some ms. */
 const threadsPauses = 20;
+/** The share of a pause in which threads end or give memory back. */
+const threadsShare = 10;
+/** How many threads stay until then: one build alone seldom needs more. */
+const warmThreads = 2;
 /** How many arenas of memory the threads share. */
 const arenas = 2;
 
@@ -18,7 +20,6 @@ const arenas = 2;
 export class Rest {
   readonly #isIdle: () => boolean;
   readonly #pause: number;
-  readonly #collect: () => void;
   #timer: NodeJS.Timeout | undefined;
 
   /** `isIdle` tells whether nothing is under way; `pause`: how long it is to be so before, in ms. */
@@ -26,20 +27,26 @@ export class Rest {
     this.#isIdle = isIdle;
     this.#pause = pause;
     limitArenas(arenas);
-    setFlagsFromString('--expose-gc');
-    this.#collect = runInNewContext('gc') as () => void;
-    setFlagsFromString('--no-expose-gc');
   }
 
   /** Has the daemon rest in a while, if it is idle then. */
   soon(): void {
     this.#in(this.#pause, () => {
-      this.#giveBack();
-      this.#in(this.#pause * threadsPauses, () => {
-        restPool();
-        // The threads' memory is the process's again when they have ended.
-        this.#in(this.#pause, () => this.#giveBack());
+      this.#rest(warmThreads, () => {
+        this.#in(this.#pause * threadsPauses, () => this.#rest(0));
       });
+    });
+  }
+
+  /** Leaves so many threads, and gives back what they, the others and the main thread had. */
+  #rest(threads: number, then?: () => void): void {
+    restPool(threads);
+    collectAll();
+    // A thread's memory is the process's again when the thread is done.
+    this.#in(this.#pause / threadsShare, () => {
+      trimMemory();
+      forgetProgram();
+      then?.();
     });
   }
 
@@ -54,11 +61,5 @@ export class Rest {
       if (this.#isIdle()) work();
     }, ms);
     this.#timer.unref();
-  }
-
-  #giveBack(): void {
-    this.#collect();
-    trimMemory();
-    forgetProgram();
   }
 }

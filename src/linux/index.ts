@@ -64,7 +64,7 @@ export {
   waitForLock,
 } from './libc.ts';
 export { ctimeNsWord, ctimeWord, diskUse, HostStat, lstat, lstatInto, modeWord, statWords } from './lstat.ts';
-export { forgetProgram, limitArenas, trimMemory } from './memory.ts';
+export { forgetProgram, limitArenas, ProgramPages, trimMemory, trimMemoryAside } from './memory.ts';
 export {
   attachMount,
   changeFolder,

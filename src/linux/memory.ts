@@ -1,5 +1,5 @@
 /** The process's memory: glibc's, and the pages of programs that it has mapped. */
-import { readFileSync } from 'node:fs';
+import { readFileSync, realpathSync } from 'node:fs';
 import { fns } from './call.ts';
 
 /** malloc.h */
@@ -18,6 +18,12 @@ export function trimMemory(): void {
   fns.malloc_trim(0);
 }
 
+/** The same on a thread of libuv's: the main thread waits for no more than the arena that it wants next. */
+export function trimMemoryAside(): Promise<void> {
+  const trim = fns.malloc_trim as unknown as { async(pad: number, done: () => void): void };
+  return new Promise((resolve) => trim.async(0, resolve));
+}
+
 /** sys/mman.h */
 const MADV_DONTNEED = 4;
 /** Mappings with fewer kB in memory are not worth a call. */
@@ -28,16 +34,42 @@ const least = 1024;
  * They stay in the system's cache of files as long as there is room, and come back page by page as they are used.
  * Returns how many kB they were.
  */
-export function forgetProgram(smaps = readFileSync('/proc/self/smaps', 'utf8')): number {
+export function forgetProgram(smaps = readSmaps()): number {
   let kilobytes = 0;
-  for (const { from, to, resident } of unchangedMappings(smaps)) {
-    if (resident >= least && fns.madvise(from, Number(to - from), MADV_DONTNEED) === 0) kilobytes += resident;
+  for (const mapping of unchangedMappings(smaps)) {
+    if (mapping.resident >= least && forget(mapping)) kilobytes += mapping.resident;
   }
   return kilobytes;
 }
 
+/**
+ * The pages of Node itself, for a process that gives them up often. Where they are is found once: the kernel goes through
+ * all memory of the process to tell, and a program, unlike a library, is never unloaded.
+ */
+export class ProgramPages {
+  readonly #mappings: readonly Mapping[];
+
+  constructor(smaps = readSmaps(), program = realpathSync('/proc/self/exe')) {
+    this.#mappings = unchangedMappings(smaps).filter(({ path }) => path === program);
+  }
+
+  /** Gives up those that are in memory, in about a ms. */
+  forget(): void {
+    for (const mapping of this.#mappings) forget(mapping);
+  }
+}
+
+function readSmaps(): string {
+  return readFileSync('/proc/self/smaps', 'utf8');
+}
+
+function forget({ from, to }: Mapping): boolean {
+  return fns.madvise(from, Number(to - from), MADV_DONTNEED) === 0;
+}
+
 /** A mapping of a file that nobody has written to, and how many kB of it are in memory. */
 interface Mapping {
+  path: string;
   from: bigint;
   to: bigint;
   resident: number;
@@ -50,12 +82,13 @@ interface Mapping {
 export function unchangedMappings(smaps: string): Mapping[] {
   const found: Mapping[] = [];
   for (const text of smaps.split(/^(?=[0-9a-f]+-[0-9a-f]+ )/m)) {
-    const head = /^([0-9a-f]+)-([0-9a-f]+) r-[x-]p \S+ \S+ [1-9]\d* +\//.exec(text);
+    const head = /^([0-9a-f]+)-([0-9a-f]+) r-[x-]p \S+ \S+ [1-9]\d* +(\/.*)$/m.exec(text);
     if (head === null) continue;
     const number = (name: string) =>
       Number(new RegExp(`^${name}: +(\\d+) kB$`, 'm').exec(text)?.[1] ?? Number.NaN);
     if (number('Private_Dirty') !== 0 || number('Anonymous') !== 0 || number('Swap') !== 0) continue;
-    found.push({ from: BigInt(`0x${head[1]}`), to: BigInt(`0x${head[2]}`), resident: number('Rss') });
+    const [, from, to, path = ''] = head;
+    found.push({ path, from: BigInt(`0x${from}`), to: BigInt(`0x${to}`), resident: number('Rss') });
   }
   return found;
 }

@@ -1,5 +1,6 @@
 /** A pool of threads, the contract of its tasks, and turns of the main thread. */
 
+export { collectAll } from './collect.ts';
 export { notePassed } from './large-stream.ts';
 export { isPoolIdle, poolLoaded, restPool, runTask, warmPool } from './pool.ts';
 export { PortSender, receiveFromTask, receiveStream, sendStream } from './port-stream.ts';

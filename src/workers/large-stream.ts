@@ -7,12 +7,11 @@
  * and that again and again: it took a third of the processor time of a transfer of 2 GB. A small collection in time
  * takes a third of a millisecond.
  */
+import { collectYoung } from './collect.ts';
+
 /** The bytes of a stream after which its chunks' memory is freed; in each layer of it they were copied once. */
 const most = 8 << 20;
 
-type Collect = (options: { type: 'minor' }) => void;
-
-let collect: Collect | undefined;
 let since = 0;
 
 /** Notes that bytes of a stream have passed through this thread, and now and then frees the memory that they had. */
@@ -20,22 +19,5 @@ export function notePassed(bytes: number): void {
   since += bytes;
   if (since < most) return;
   since = 0;
-  collect ??= collector();
-  collect({ type: 'minor' });
-}
-
-/** V8's own function; Node shows it to programs that are started with a flag for it. */
-function collector(): Collect {
-  try {
-    // Few threads need them, and each would load them when it starts.
-    const { setFlagsFromString } = process.getBuiltinModule('node:v8');
-    const { runInNewContext } = process.getBuiltinModule('node:vm');
-    setFlagsFromString('--expose-gc');
-    const found: unknown = runInNewContext('gc');
-    setFlagsFromString('--no-expose-gc');
-    if (typeof found === 'function') return found as Collect;
-  } catch {
-    // Memory is freed as V8 likes.
-  }
-  return () => {};
+  collectYoung();
 }

@@ -7,7 +7,7 @@ import { type Transferable, Worker } from 'node:worker_threads';
 import { canceled, type DrydockError, fail, toDrydockError } from '../errors/index.ts';
 import { Waiting } from '../flow/index.ts';
 import type { Tasks } from './task.ts';
-import { type TaskCall, type TaskPreload, type TaskReply, taskError } from './wire.ts';
+import { type TaskCall, type TaskPreload, type TaskReply, type TaskRest, taskError } from './wire.ts';
 
 interface TaskOptions {
   /** Tells the task to stop; the call then fails with `canceled` when the task has stopped. */
@@ -272,10 +272,16 @@ export async function poolLoaded(): Promise<void> {
   clearTimeout(patience);
 }
 
-/** Ends the threads that have nothing to do. They are started anew when they are needed. */
-export function restPool(): void {
-  for (const thread of threads) {
-    if (thread.tasks.size > 0 || thread.loading.size > 0) continue;
+/**
+ * Has threads that have nothing to do give memory back. As many as `warm` stay, and are as quick to work as before; the
+ * others end, and are started anew when they are needed.
+ */
+export function restPool(warm: number): void {
+  const idle = [...threads].filter(({ tasks, loading }) => tasks.size === 0 && loading.size === 0);
+  // Those that have loaded most stay.
+  idle.sort((a, b) => b.loaded.size - a.loaded.size);
+  for (const { worker } of idle.slice(0, warm)) worker.postMessage({ rest: true } satisfies TaskRest);
+  for (const thread of idle.slice(warm)) {
     threads.delete(thread);
     clearTimeout(thread.rest);
     void thread.worker.terminate();

@@ -1,16 +1,18 @@
 /** The loop of a pool's thread, which takes calls and answers them. */
 import { parentPort } from 'node:worker_threads';
 import { fail } from '../errors/index.ts';
+import { collectAll } from './collect.ts';
 import type { TaskContext, TaskTable } from './task.ts';
-import { packError, type TaskCall, type TaskPreload, type TaskReply } from './wire.ts';
+import { packError, type TaskCall, type TaskPreload, type TaskReply, type TaskRest } from './wire.ts';
 
 type AnyTask = (args: unknown, ctx: TaskContext) => unknown;
 
 /** Makes this thread one of a pool that runs the tasks of `table`, as long as the pool wants it. */
 export function serveTasks(table: TaskTable): void {
   const thread = new PoolThread(table);
-  parentPort?.on('message', (message: TaskCall | TaskPreload) => {
-    if ('preload' in message) thread.prepare(message).catch(() => {});
+  parentPort?.on('message', (message: TaskCall | TaskPreload | TaskRest) => {
+    if ('rest' in message) collectAll();
+    else if ('preload' in message) thread.prepare(message).catch(() => {});
     else void thread.answer(message);
   });
 }

@@ -15,6 +15,11 @@ export interface TaskPreload {
   ahead?: Omit<TaskCall, 'id'>;
 }
 
+/** From the main thread to a worker that has nothing to do: give memory back. */
+export interface TaskRest {
+  rest: true;
+}
+
 /** From a worker to the main thread. */
 export type TaskReply =
   /** The code of these tasks is loaded, or failed to load; or the task to run ahead is over. */

@@ -2,8 +2,9 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
+import { Relief } from '../../src/daemon/relief.ts';
 import { Rest } from '../../src/daemon/rest.ts';
-import { runTask } from '../../src/workers/index.ts';
+import { collectAll, runTask } from '../../src/workers/index.ts';
 
 /** Makes garbage, and tells whether it is still there. */
 function garbage(): () => boolean {
@@ -45,6 +46,42 @@ test('its threads end after a longer while, and are there again when there is wo
   await expect.poll(threadNames).not.toContain('drydock');
   expect(await runTask('test.echo', { text: 'after' })).toBe('after');
   rest.stop();
+});
+
+test('while it works it gives back what it does not use, and stops when it is idle', async () => {
+  // Freed memory below other memory, which the allocator keeps.
+  const chunks = Array.from({ length: 2000 }, () => Buffer.alloc(40_000, 1));
+  const last = chunks.at(-1);
+  chunks.length = 0;
+  collectAll();
+  const before = process.memoryUsage.rss();
+  let idle = false;
+  let asked = 0;
+  const relief = new Relief(
+    () => {
+      asked++;
+      return idle;
+    },
+    { pause: 20, least: 0 },
+  );
+  relief.begin();
+  relief.begin();
+  await expect.poll(() => process.memoryUsage.rss()).toBeLessThan(before - 20_000_000);
+  expect(last?.length).toBe(40_000);
+  idle = true;
+  const until = asked;
+  await expect.poll(() => asked).toBe(until + 1);
+  await sleep(100);
+  expect(asked).toBe(until + 1);
+});
+
+test('what is small is kept', async () => {
+  let asked = 0;
+  const relief = new Relief(() => asked++ > 2, { pause: 5, least: Number.POSITIVE_INFINITY });
+  const before = process.memoryUsage.rss();
+  relief.begin();
+  await expect.poll(() => asked).toBe(4);
+  expect(process.memoryUsage.rss()).toBeGreaterThan(before - 5_000_000);
 });
 
 test('a thread that works does not end with the others', async () => {

@@ -1,7 +1,7 @@
 /** Pages of programs that are given up: those that are as they are in their files. */
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
-import { forgetProgram, unchangedMappings } from '../../src/linux/memory.ts';
+import { forgetProgram, ProgramPages, unchangedMappings } from '../../src/linux/memory.ts';
 
 /** One mapping as the kernel tells of it. */
 function mapping(head: string, { rss = 4096, dirty = 0, anonymous = 0 } = {}): string {
@@ -29,8 +29,8 @@ test('code and constants of files are among them, and nothing that was written t
     mapping('7ffd00000000-7ffd00002000 r-xp 00000000 00:00 0               [vdso]'),
   ].join('');
   expect(unchangedMappings(smaps)).toEqual([
-    { from: 0x400000n, to: 0x830000n, resident: 4096 },
-    { from: 0x830000n, to: 0x3400000n, resident: 20_000 },
+    { path: '/opt/node', from: 0x400000n, to: 0x830000n, resident: 4096 },
+    { path: '/opt/node', from: 0x830000n, to: 0x3400000n, resident: 20_000 },
   ]);
 });
 
@@ -41,4 +41,16 @@ test('they are no longer counted as this process’s memory, and it goes on', ()
   expect(forgetProgram()).toBeGreaterThan(0);
   expect(resident()).toBeLessThan(before);
   expect([3, 1, 2].sort()).toEqual([1, 2, 3]);
+});
+
+test('those of the program can be given up again and again', () => {
+  const resident = () =>
+    Number(/^RssFile:\s+(\d+) kB$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1]);
+  const pages = new ProgramPages();
+  for (let i = 0; i < 3; i++) {
+    JSON.stringify(process.versions).localeCompare('x');
+    const before = resident();
+    pages.forget();
+    expect(resident()).toBeLessThan(before);
+  }
 });

@@ -38,11 +38,13 @@ const handedBack = fail(
 export class Builds {
   readonly #running = new Set<RunningBuild>();
   readonly #onEnd: (end: BuildEnd) => void;
+  readonly #onBegin: () => void;
   #closed = false;
   #idle: PromiseWithResolvers<void> | undefined;
 
-  constructor(onEnd: (end: BuildEnd) => void = () => {}) {
+  constructor(onEnd: (end: BuildEnd) => void = () => {}, onBegin: () => void = () => {}) {
     this.#onEnd = onEnd;
+    this.#onBegin = onBegin;
   }
 
   get size(): number {
@@ -72,6 +74,7 @@ export class Builds {
     const startedAt = Date.now();
     const build: RunningBuild = { id, owner, startedAt, abort: (reason) => controller.abort(reason) };
     this.#running.add(build);
+    this.#onBegin();
     let end: Omit<BuildEnd, 'duration'> = { outcome: 'ok' };
     try {
       return await work(controller.signal, (ref) => {
