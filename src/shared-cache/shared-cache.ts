@@ -41,6 +41,8 @@ const slowFor = 60_000;
 const mostSlow = 1000;
 /** Results of which it is said at one time that their layers are coming. */
 const mostAnnounced = 64;
+/** Layers that are looked for and sent at one time. */
+const mostSent = 16;
 /** Keys that are asked for at one time. */
 const mostAsked = 64;
 /** How long nobody asks after a failure, ms. */
@@ -66,6 +68,7 @@ export class SharedCache implements FleetCache {
   readonly #deps: SharedDeps;
   readonly #limiter = new Limiter(atOnce);
   readonly #asking = new Limiter(mostAsked);
+  readonly #sending = new Limiter(mostSent);
   readonly #work = new Set<Promise<void>>();
   readonly #stop = new AbortController();
   /** The layers that were put there, or found there, and those that are on their way. */
@@ -213,7 +216,8 @@ export class SharedCache implements FleetCache {
     announcement: Announcement | undefined,
     signal: AbortSignal,
   ): Promise<void> {
-    const { place, store, registry, keep } = this.#deps;
+    const { place, store, registry } = this.#deps;
+    this.#sweep();
     const nothing = () => {};
     const sink = { vertex: nothing, status: nothing, log: nothing, warning: nothing };
     const progress = boundProgress(digestOf(lease), sink);
@@ -233,7 +237,7 @@ export class SharedCache implements FleetCache {
         force: false,
         ociTypes: true,
       });
-      for (const layer of layers) await this.#putBlob(layer, signal);
+      await this.#putBlobs(layers, signal);
       outputs.push(
         layers.map(({ descriptor: { mediaType, digest, size }, diffId, createdAt, createdBy }) => ({
           ...{ mediaType, digest, size, diffId },
@@ -246,9 +250,22 @@ export class SharedCache implements FleetCache {
     await announcement?.end();
     for (const key of new Set(keys)) await place.file(key, entry, { signal });
     this.#worked();
+  }
+
+  /** Has the place swept if it is time: beside a write, so that a command that ends after it waits no longer. */
+  #sweep(): void {
+    const { place, keep } = this.#deps;
     if (keep === undefined || Date.now() - this.#collected < collectEvery) return;
     this.#collected = Date.now();
-    this.#background((stop) => place.collect?.(keep, { signal: stop }) ?? Promise.resolve());
+    this.#background((signal) => place.collect?.(keep, { signal }) ?? Promise.resolve());
+  }
+
+  /** Puts all layers there, some at one time. Whatever fails, nothing is under way afterwards. */
+  async #putBlobs(layers: readonly CacheLayer[], signal: AbortSignal): Promise<void> {
+    const put = (layer: CacheLayer) => this.#sending.run(() => this.#putBlob(layer, signal), signal);
+    const results = await Promise.allSettled(layers.map(put));
+    const failed = results.find((result) => result.status === 'rejected');
+    if (failed !== undefined) throw failed.reason;
   }
 
   /**
