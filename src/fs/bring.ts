@@ -3,12 +3,10 @@ import { readSync } from 'node:fs';
 import { canceled } from '../errors/index.ts';
 import { closeFd } from '../linux/index.ts';
 import { runTask, type TaskContext } from '../workers/index.ts';
+import { isLazy } from './lazy-folder.ts';
 import { statFollow } from './read.ts';
 import { openEntry } from './real.ts';
 import type { FsEntry, FsView } from './view.ts';
-
-/** The name of the folder, in the run folder of a process, in which it serves lazy layers. */
-export const lazyLayers = 'lazy-layers';
 
 /**
  * Has the contents of these files come, as far as they are in lazy layers: reading them waits for nobody afterwards.
@@ -23,7 +21,7 @@ export async function bringFiles(
 ): Promise<void> {
   const entries = paths.flatMap((path) => {
     const entry = fileAt(view, path);
-    return entry?.hostPath.includes(`/${lazyLayers}/`) ? [entry] : [];
+    return entry !== undefined && isLazy(entry) ? [entry] : [];
   });
   if (entries.length === 0) return;
   const { signal, most } = options;

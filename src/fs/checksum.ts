@@ -11,6 +11,7 @@ import { type Digest, digestOf } from '../oci/index.ts';
 import { takeLook } from './glance.ts';
 import { blockSize, hashBlocks } from './hash-blocks.ts';
 import { openKept } from './kept-view.ts';
+import { lazyDigest } from './lazy-folder.ts';
 import { keepList } from './list-db.ts';
 import { ListWriter } from './listing.ts';
 import type { Look } from './look.ts';
@@ -258,6 +259,9 @@ class TreeDigester {
       else this.steady = false;
       return contents;
     }
+    // Reading a lazy file would fetch it.
+    const told = lazyDigest(entry);
+    if (told !== undefined) return told + xattrs;
     const fd = openEntry(entry);
     try {
       const contents = this.#hashBytes(fd, entry.size) + xattrs;

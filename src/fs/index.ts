@@ -1,10 +1,11 @@
 /** Reads and changes file trees without mounting them. A view is read only; actions make a new tree. */
 export type { FileActionSpec, OwnerId, OwnerSpec } from './actions.ts';
 export { BlockHash, hashSmall } from './block-hash.ts';
-export { bringFiles, lazyLayers } from './bring.ts';
+export { bringFiles } from './bring.ts';
 export type { FileChange, TreeChanges } from './compare-lists.ts';
 export { blockSize } from './hash-blocks.ts';
 export { IgnoreMatcher, type MatchState, readIgnore } from './ignore.ts';
+export { digestXattr, lazyLayers } from './lazy-folder.ts';
 export { addLinked, hasLinked, readLinked } from './linked-files.ts';
 export { dropLists } from './list-db.ts';
 export { lookLive, withLiveView } from './live-view.ts';

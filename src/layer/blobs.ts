@@ -104,7 +104,7 @@ export async function ensureBlob(
 ): Promise<void> {
   if (await hold(store, ctx.lease, { type: 'blob', id: descriptor.digest })) return;
   const snapshot = await store.snapshots.byChain(chain);
-  if (snapshot === undefined) {
+  if (snapshot === undefined || snapshot.labels[snapshotLabels.lazy] !== undefined) {
     throw fail('not-found', 'store', `the layer ${descriptor.digest} is not here, and no snapshot has it`, {
       hint: 'Pull or build the image again.',
     });

@@ -4,7 +4,7 @@
  */
 import { canceled } from '../errors/index.ts';
 import { openView, type ViewSpec } from '../fs/index.ts';
-import { holeXattr, LayerTableWriter, type LazyBlob } from '../lazy/index.ts';
+import { holeValue, holeXattr, LayerTableWriter, type LazyBlob } from '../lazy/index.ts';
 import { lsetxattr } from '../linux/index.ts';
 import type { TaskContext } from '../workers/index.ts';
 import { LayerApplier } from './apply.ts';
@@ -38,7 +38,7 @@ export function writeSkeleton({ toc, dir, lower, table, blob }: SkeletonArgs, ct
       // A sparse file without regions is one hole.
       files.entry(entry.type === 'file' ? { ...entry, sparse: [] } : entry);
       files.end();
-      if (chunks.length > 0) lsetxattr(files.lastFile, xattr, Buffer.from(String(writer.add(chunks))));
+      if (chunks.length > 0) lsetxattr(files.lastFile, xattr, holeValue(writer.add(chunks), chunks));
     }
     files.finish();
   } catch (err) {

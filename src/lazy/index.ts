@@ -2,4 +2,4 @@
 
 export { LayerTableWriter, type LazyBlob, type LazyChunk } from './layer-table.ts';
 export { LazyFiles } from './lazy-files.ts';
-export { holeXattr, lazyFolder } from './place.ts';
+export { holeValue, holeXattr, lazyFolder } from './place.ts';

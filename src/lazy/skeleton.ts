@@ -4,6 +4,7 @@
  */
 import { closeSync, readSync } from 'node:fs';
 import { errnoCode } from '../errors/index.ts';
+import { digestXattr } from '../fs/index.ts';
 import {
   bytesOf,
   type HostStat,
@@ -59,8 +60,15 @@ interface Node {
   host: string;
   /** The kernel's lookups that it has not forgotten. */
   lookups: bigint;
-  /** The file's number in the layer's table; undefined when its content is in the folder. */
-  hole?: number;
+  /** Set when the file's content is not in the folder. */
+  hole?: Hole;
+}
+
+/** What stands on disk in the place of a file's content: `lazy/place.ts`. */
+interface Hole {
+  /** The file's number in the layer's table. */
+  file: number;
+  digest: string;
 }
 
 interface Hooks {
@@ -125,8 +133,7 @@ export class Skeleton {
       case opcode.readdirplus:
         return this.#listPlus(request);
       case opcode.getxattr: {
-        const name = xattrName(request);
-        const value = name === this.#holeXattr ? undefined : lgetxattr(this.#at(node).host, name);
+        const value = this.#attribute(node, xattrName(request));
         return value === undefined ? failed(unique, errno.ENODATA) : xattrAnswer(request, value);
       }
       case opcode.listxattr: {
@@ -190,10 +197,18 @@ export class Skeleton {
     putEntry(out, at, id, child.layer, st);
   }
 
-  #holeOf(host: string, st: HostStat): number | undefined {
+  #holeOf(host: string, st: HostStat): Hole | undefined {
     if (!st.isFile() || st.size === 0) return undefined;
-    const text = lgetxattr(host, this.#holeXattr)?.toString('latin1');
-    return text === undefined ? undefined : Number(text);
+    const [file, digest = ''] = lgetxattr(host, this.#holeXattr)?.toString('latin1').split(' ') ?? [];
+    return file === undefined ? undefined : { file: Number(file), digest };
+  }
+
+  #attribute(node: bigint, name: string): Buffer | undefined {
+    if (name === digestXattr) {
+      const digest = this.#nodes.get(node)?.hole?.digest;
+      return digest === undefined ? undefined : Buffer.from(digest);
+    }
+    return name === this.#holeXattr ? undefined : lgetxattr(this.#at(node).host, name);
   }
 
   #forget(id: bigint, count: bigint): void {
@@ -213,7 +228,7 @@ export class Skeleton {
     if (node.hole === undefined) return this.#readHere(unique, node.host, offset, length);
     const layer = String(node.layer);
     const path = node.host.slice(`${this.#folder}/${layer}/fs`.length);
-    this.#hooks.read({ unique, layer, file: node.hole, path, offset, length });
+    this.#hooks.read({ unique, layer, file: node.hole.file, path, offset, length });
     return undefined;
   }
 

@@ -246,6 +246,7 @@ async function makeSnapshot(
       [snapshotLabels.diffId]: diffId,
       [snapshotLabels.chainId]: chain,
       ...originLabels({ blob: descriptor, from: source }),
+      ...(toc === undefined ? {} : { [snapshotLabels.lazy]: 'true' }),
       ...(madeAt === undefined ? {} : { [snapshotLabels.madeAt]: String(madeAt) }),
       ...madeByLabel(madeBy),
     };

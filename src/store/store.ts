@@ -227,6 +227,8 @@ export const snapshotLabels = {
   createdBy: 'drydock/created-by',
   /** The name of the step that made the layer elsewhere, as the cache that it was fetched from tells it. */
   madeBy: 'drydock/made-by',
+  /** On a snapshot of a lazy layer: `true`. Its blob is to be fetched, and not to be made of its files. */
+  lazy: 'drydock/lazy',
   /** On a restacked snapshot: the key of the snapshot whose layer it shares, which may be gone. */
   layerOf: 'drydock/layer-of',
 } as const;

@@ -1,12 +1,13 @@
 /** Of a base whose layers can be read file by file (eStargz, zstd:chunked), a build fetches what it reads. */
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { createWriteStream, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { openEngine } from '../../src/engine/engine.ts';
 import { removeImage, removeNameless } from '../../src/images/remove.ts';
+import { saveImages } from '../../src/images/save.ts';
 import { prune } from '../../src/upkeep/disk-usage.ts';
 import { closePool } from '../../src/workers/pool.ts';
 import { Builds } from '../kit/builds.ts';
@@ -223,6 +224,97 @@ describe.each(['estargz', 'zstdchunked'])('a base of %s', (kind) => {
       expect(await builds.engine.store.verify()).toMatchObject({ snapshots: 0, problems: [] });
     });
   });
+});
+
+test('a mount of it reads what the step reads', async () => {
+  await withEngine(async (builds) => {
+    const sent = await sentBy(async () => {
+      const built = await builds.build(`FROM ${base('zstdchunked')} AS tools
+FROM ${base('estargz')}
+RUN --mount=from=tools,source=/deep,target=/mnt cat /mnt/er/small > /read
+RUN --mount=from=tools,target=/mnt cat /mnt/deep/hard >> /read`);
+      expect(built.read('/read')).toBe('small\nsmall\n');
+    });
+    expect(sent).toBeLessThan(little);
+  });
+});
+
+test('saved, it is fetched whole', async () => {
+  await withEngine(async (builds) => {
+    const built = await builds.build(`FROM ${base('estargz')}\nRUN cat /deep/hard > /read`);
+    const file = join(dir, 'saved.tar');
+    const { store, registry: client } = builds.engine;
+    await saveImages(store, ['test'], createWriteStream(file), { client });
+    expect(statSync(file).size).toBeGreaterThan(whole);
+    expect(built.id).toMatch(/^sha256:/);
+  });
+});
+
+test('a build that is canceled while a read waits for the registry ends at once', async () => {
+  await withEngine(async (builds) => {
+    await builds.build(`FROM ${base('estargz')}\nRUN true`);
+    const asked = Promise.withResolvers<void>();
+    proxy.fault = ({ headers }) => {
+      if (headers.range === undefined) return undefined;
+      asked.resolve();
+      return 'silence';
+    };
+    const stop = new AbortController();
+    const building = builds.build(
+      `FROM ${base('estargz')}\nRUN md5sum /two/large`,
+      {},
+      { signal: stop.signal },
+    );
+    building.catch(() => {});
+    await asked.promise;
+    const at = Date.now();
+    stop.abort();
+    await expect(building).rejects.toMatchObject({ code: 'canceled' });
+    expect(Date.now() - at).toBeLessThan(20_000);
+  });
+});
+
+test.each([
+  { basic: { username: 'ann', password: 'secret' } },
+  { token: { username: 'ann', password: 'secret' } },
+])('a private registry is asked with the credentials of the build: %o', async (access) => {
+  const user = { username: 'ann', password: 'secret' };
+  const closed = await startRegistry(access);
+  try {
+    const image = `${closed.host}/team/base:1`;
+    const credentials = async () => user;
+    const attrs = { push: 'true', compression: 'estargz', 'force-compression': 'true' };
+    const large = randomBytes(6 << 20).toString('latin1');
+    const outputs = [{ type: 'image' as const, attrs }];
+    await publisher.build('FROM base\nCOPY large /large', { large }, { tags: [image], outputs, credentials });
+    const read = `FROM ${image}\nRUN head -c 10 /large`;
+    const root = join(dir, `private-${++count}`);
+    await withEngine((builds) => builds.build(read, {}, { credentials }), { root });
+    // The next process has a build whose first steps are cached.
+    await withEngine((builds) => builds.build(`${read}\nRUN md5sum /large`, {}, { credentials }), { root });
+  } finally {
+    await closed.stop();
+  }
+});
+
+test('where FUSE does not work, the layers are fetched whole', async () => {
+  const cli = new Cli();
+  const context = cli.files('app', { Dockerfile: `FROM ${base('estargz')}\nRUN cat /deep/hard` });
+  const sent = await sentBy(async () => {
+    const command = `mount --bind /dev/null /dev/fuse && exec "$@"`;
+    const drydock = [
+      join(import.meta.dirname, '../../bin/drydock'),
+      '--snapshotter=stargz',
+      'build',
+      context,
+    ];
+    const child = spawn('unshare', ['-m', 'sh', '-c', command, 'sh', ...drydock], { env: cli.environment() });
+    const { code, stderr } = await outputOf(child);
+    expect(stderr).toContain('small');
+    expect(code).toBe(0);
+  });
+  expect(sent).toBeGreaterThan(whole);
+  cli.close();
 });
 
 test('a damaged table of contents is refused', async () => {

@@ -1,0 +1,22 @@
+/** What tells files of lazy layers from others. */
+import { lgetxattr } from '../linux/index.ts';
+import type { FsEntry } from './view.ts';
+
+/** The name of the folder, in the run folder of a process, in which it serves lazy layers. */
+export const lazyLayers = 'lazy-layers';
+
+/** The extended attribute in which a lazy layer tells the digest of a file's content; it is not listed. */
+export const digestXattr = 'user.drydock.digest';
+
+/** Whether an entry's file is in a lazy layer. */
+export function isLazy({ hostPath }: FsEntry): boolean {
+  return hostPath.includes(`/${lazyLayers}/`);
+}
+
+/**
+ * What stands for the content of a lazy file that may not be here yet: its SHA-256 in hex, or, of a file of several
+ * chunks, a digest of theirs (`chunks:…`). The content is checked against it when it is read. Undefined for other files.
+ */
+export function lazyDigest(entry: FsEntry): string | undefined {
+  return isLazy(entry) ? lgetxattr(entry.hostPath, digestXattr)?.toString('latin1') : undefined;
+}
