@@ -2,6 +2,7 @@
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
+import { buildkitApi } from '../../src/api/buildkit/server.ts';
 import { buildFlags } from '../../src/cli/build/flags.ts';
 import type { BuildFlags } from '../../src/cli/build/prepare.ts';
 import { parseFlags } from '../../src/cli/flags.ts';
@@ -9,6 +10,7 @@ import { watchedPlaces } from '../../src/cli/watch/places.ts';
 import { refuseWatchFlags } from '../../src/cli/watch/run.ts';
 import { watchFolder } from '../../src/cli/watch/watch-folder.ts';
 import { Cli, outputOf } from '../kit/cli.ts';
+import { startTestDaemon } from '../kit/daemon.ts';
 
 const cli = new Cli();
 afterAll(() => cli.close());
@@ -48,7 +50,7 @@ test('a folder is watched with those that are made in it, and without what is ig
 });
 
 test('the places of a build: context without its outputs, named contexts, a Dockerfile elsewhere', () => {
-  const dir = cli.files('app', { '.dockerignore': 'tmp\n', 'd/File': '', 'e/x': '' });
+  const dir = cli.files('app', { '.dockerignore': 'tmp\n', 'c/x': '', 'd/File': '', 'e/x': '' });
   const at = (name: string) => join(dir, name);
   const given = flags(
     '-f',
@@ -82,30 +84,100 @@ test('what cannot be watched is refused', () => {
   expect(() => refuseWatchFlags(flags('-o', '-'), '.')).toThrow('stdout');
 });
 
-test('a change builds again; a mistake is told and waited out; Ctrl-C ends it with 0', async () => {
-  const dir = cli.files('watched', { Dockerfile: 'FROM scratch\nCOPY f /\n', f: '1' });
-  const child = cli.start(['build', '--watch', '--progress', 'plain', '-o', 'out', '.'], { cwd: dir });
+/** A command that watches in a folder, with what it has told. */
+function watching(dir: string, args: readonly string[], env: Record<string, string> = {}) {
+  const child = cli.start(args, { cwd: dir, env });
   const ended = outputOf(child);
   let told = '';
   child.stderr?.on('data', (text: string) => {
     told += text;
   });
-  const built = () => {
-    try {
-      return readFileSync(join(dir, 'out/f'), 'utf8');
-    } catch {
-      return '';
-    }
+  return {
+    told: () => told,
+    /** How often it has waited for changes. */
+    waits: () => told.split('Watching for changes').length - 1,
+    built(file: string) {
+      try {
+        return readFileSync(join(dir, file), 'utf8');
+      } catch {
+        return '';
+      }
+    },
+    async end() {
+      child.kill('SIGINT');
+      expect((await ended).code).toBe(0);
+    },
   };
-  const waits = () => told.split('Watching for changes').length - 1;
+}
+
+test('a change builds again; a mistake is told and waited out; Ctrl-C ends it with 0', async () => {
+  const dir = cli.files('watched', { Dockerfile: 'FROM scratch\nCOPY f /\n', f: '1' });
+  const { told, waits, built, end } = watching(dir, [
+    'build',
+    '--watch',
+    '--progress=plain',
+    '-o',
+    'out',
+    '.',
+  ]);
   await until(() => waits() === 1);
-  expect(built()).toBe('1');
+  expect(built('out/f')).toBe('1');
   writeFileSync(join(dir, 'f'), '2');
-  await until(() => built() === '2' && waits() >= 2);
+  await until(() => built('out/f') === '2' && waits() >= 2);
   writeFileSync(join(dir, 'Dockerfile'), 'FROM scratch\nNOPE\n');
-  await until(() => told.includes('unknown instruction: NOPE'));
+  await until(() => told().includes('unknown instruction: NOPE'));
   writeFileSync(join(dir, 'Dockerfile'), 'FROM scratch\nCOPY f /g\n');
-  await until(() => /Changed: Dockerfile[\s\S]*COPY f \/g/.test(told));
-  child.kill('SIGINT');
-  expect((await ended).code).toBe(0);
+  await until(() => /Changed: Dockerfile[\s\S]*COPY f \/g/.test(told()));
+  await end();
+});
+
+test('at a daemon: the changed files are sent again', async () => {
+  const daemon = await startTestDaemon({ grpc: (host) => buildkitApi(host) });
+  try {
+    const dir = cli.files('there', { Dockerfile: 'FROM scratch\nCOPY f /\n', f: '1' });
+    const args = ['build', '--watch', '--progress=plain', '-o', 'out', '.'];
+    const { waits, built, end } = watching(dir, args, { DRYDOCK_HOST: daemon.host });
+    await until(() => waits() === 1);
+    expect(built('out/f')).toBe('1');
+    writeFileSync(join(dir, 'f'), '2');
+    await until(() => built('out/f') === '2' && waits() >= 2);
+    await end();
+  } finally {
+    await daemon.stop();
+  }
+});
+
+test('bake: what a target reads builds again, and so do the files of the definitions, but not what a target writes', async () => {
+  const file = (name: string) =>
+    JSON.stringify({
+      group: { default: { targets: ['a', 'b'] } },
+      target: Object.fromEntries(
+        ['a', 'b'].map((each) => [each, { context: each, output: [`${name}/${each}`] }]),
+      ),
+    });
+  const dockerfile = 'FROM scratch\nCOPY f /\n';
+  const dir = cli.files('baked', {
+    ...{ 'a/Dockerfile': dockerfile, 'a/f': 'a1', 'b/Dockerfile': dockerfile, 'b/f': 'b1' },
+    // The outputs of both are in the context of one.
+    'docker-bake.json': file('a/out'),
+  });
+  const { told, waits, built, end } = watching(dir, ['bake', '--watch', '--progress=plain']);
+  await until(() => waits() === 1);
+  expect([built('a/out/a/f'), built('a/out/b/f')]).toEqual(['a1', 'b1']);
+  writeFileSync(join(dir, 'b/f'), 'b2');
+  await until(() => built('a/out/b/f') === 'b2' && waits() === 2);
+  writeFileSync(join(dir, 'docker-bake.json'), '{');
+  await until(() => waits() === 3);
+  expect(told()).toContain('docker-bake.json');
+  writeFileSync(join(dir, 'docker-bake.json'), file('more'));
+  await until(() => built('more/b/f') === 'b2' && waits() === 4);
+  expect(told().match(/^Changed: .*/gm)).toEqual([
+    'Changed: f',
+    'Changed: docker-bake.json',
+    'Changed: docker-bake.json',
+  ]);
+  await end();
+  expect((await cli.run(['bake', '--watch', '--print'], { cwd: dir })).stderr).toContain(
+    '--watch does not go with --print',
+  );
 });

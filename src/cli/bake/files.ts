@@ -26,8 +26,7 @@ export function bakeDefinitions(flags: BakeFlags, env: NodeJS.ProcessEnv): Defin
       'BUILDX_BAKE_FILE_RELATIVE_PATHS is not obeyed: paths begin at the working folder',
     );
   }
-  const named = flags.file.length > 0 ? flags.file : namedByEnv(env);
-  const names = named.length > 0 ? named : defaultFiles.filter((name) => existsSync(name));
+  const names = namedFiles(flags, env) ?? defaultFiles.filter((name) => existsSync(name));
   if (names.length === 0) {
     throw fail('not-found', 'client', "couldn't find a bake definition", {
       hint: `Name a file with -f, or write one of ${defaultFiles.join(', ')}.`,
@@ -38,6 +37,19 @@ export function bakeDefinitions(flags: BakeFlags, env: NodeJS.ProcessEnv): Defin
     text: name === '-' ? readFileSync(0, 'utf8') : read(name),
   }));
   return readDefinitions(files, surroundings(variables(flags.var), env));
+}
+
+/** The files that definitions are read from, there or not: a default one may come. */
+export function bakeFiles(flags: Pick<BakeFlags, 'file'>, env: NodeJS.ProcessEnv): readonly string[] {
+  return [...(namedFiles(flags, env) ?? defaultFiles), '.env'];
+}
+
+function namedFiles(
+  { file }: Pick<BakeFlags, 'file'>,
+  env: NodeJS.ProcessEnv,
+): readonly string[] | undefined {
+  const named = file.length > 0 ? file : namedByEnv(env);
+  return named.length > 0 ? named : undefined;
 }
 
 function namedByEnv(env: NodeJS.ProcessEnv): string[] {

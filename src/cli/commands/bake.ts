@@ -1,9 +1,16 @@
-import { attestText, type PlannedTarget, planOf, printable, readOverrides } from '../../bake/index.ts';
+import {
+  attestText,
+  type Definitions,
+  type PlannedTarget,
+  planOf,
+  printable,
+  readOverrides,
+} from '../../bake/index.ts';
 import { type BuildResult, warningEvent } from '../../engine/index.ts';
 import { type DrydockError, fail, toDrydockError } from '../../errors/index.ts';
 import { lintResults } from '../../frontend/index.ts';
 import { isRemoteUrl, parseBool } from '../../words/index.ts';
-import { bakeDefinitions } from '../bake/files.ts';
+import { bakeDefinitions, bakeFiles } from '../bake/files.ts';
 import { withLinkedBuilds } from '../bake/linked.ts';
 import { definitionList } from '../bake/list.ts';
 import { prefixed } from '../bake/prefixed.ts';
@@ -75,6 +82,7 @@ const bakeFlags = {
   'source-policy': buildFlags['source-policy'],
   ui: { type: 'bool', help: 'Show the builds on a web page, by a link that works once' },
   var: { type: 'list', value: 'NAME=VALUE', help: 'Set a variable of the file' },
+  watch: { type: 'bool', help: 'Build again whenever the files, or what the targets read, have changed' },
 } as const satisfies FlagTable;
 
 type Flags = FlagValues<typeof bakeFlags>;
@@ -86,7 +94,7 @@ export default command({
   flags: bakeFlags,
   operands: [0, Infinity],
   fills: true,
-  run: bake,
+  run: (flags, operands, ctx) => (flags.watch ? watched(flags, operands, ctx) : bake(flags, operands, ctx)),
 });
 
 async function bake(flags: Flags, operands: string[], ctx: CommandContext): Promise<number> {
@@ -105,9 +113,7 @@ async function bake(flags: Flags, operands: string[], ctx: CommandContext): Prom
     ctx.stdout.write(definitionList(definitions, flags.list));
     return 0;
   }
-  const set = [...flags.set, ...shortcuts(flags)];
-  const overrides = readOverrides(set, [...definitions.targets.keys()], (name) => ctx.env[name]);
-  const plan = planOf(definitions, operands.length === 0 ? ['default'] : operands, overrides);
+  const plan = planned(definitions, flags, operands, ctx.env);
   if (flags.print) {
     ctx.stdout.write(`${JSON.stringify(printable(plan), null, 2)}\n`);
     return 0;
@@ -165,6 +171,40 @@ async function bake(flags: Flags, operands: string[], ctx: CommandContext): Prom
   await page?.seen();
   page?.close();
   return code;
+}
+
+/** The builds that definitions, flags and operands ask for. Throws `invalid` and `not-found`. */
+function planned(
+  definitions: Definitions,
+  flags: Flags,
+  operands: readonly string[],
+  env: NodeJS.ProcessEnv,
+): ReturnType<typeof planOf> {
+  const set = [...flags.set, ...shortcuts(flags)];
+  const overrides = readOverrides(set, [...definitions.targets.keys()], (name) => env[name]);
+  return planOf(definitions, operands.length === 0 ? ['default'] : operands, overrides);
+}
+
+/** Builds whenever what the builds read has changed; until definitions can be read, whenever they have. */
+async function watched(flags: Flags, operands: string[], ctx: CommandContext): Promise<number> {
+  const [{ watchAndBuild }, { filePlaces }, { refuseBakeWatch, targetPlaces }] = await Promise.all([
+    import('../watch/run.ts'),
+    import('../watch/places.ts'),
+    import('../bake/watched.ts'),
+  ]);
+  refuseBakeWatch(flags);
+  const places = () => {
+    const ofFiles = filePlaces(bakeFiles(flags, ctx.env));
+    try {
+      const { targets } = planned(bakeDefinitions(flags, ctx.env), flags, operands, ctx.env);
+      const metadata = flags['metadata-file'];
+      return [...ofFiles, ...targetPlaces(targets, metadata === undefined ? [] : [metadata])];
+    } catch {
+      // The build says what is wrong with them.
+      return ofFiles;
+    }
+  };
+  return watchAndBuild(places, ctx, (each) => bake(flags, operands, each));
 }
 
 /** The flags of looking into builds. stdin is the shell's, and cannot be the bake file, too. */

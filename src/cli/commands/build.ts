@@ -27,9 +27,16 @@ export default command({
   fills: true,
   async run(flags, [context = '.'], ctx) {
     if (!flags.watch) return runBuildCommand(flags, context, ctx);
-    const { refuseWatchFlags, watchAndBuild } = await import('../watch/run.ts');
+    const [{ refuseWatchFlags, watchAndBuild }, { watchedPlaces }] = await Promise.all([
+      import('../watch/run.ts'),
+      import('../watch/places.ts'),
+    ]);
     refuseWatchFlags(flags, context);
-    return watchAndBuild(flags, context, ctx, (each) => runBuildCommand(flags, context, each));
+    return watchAndBuild(
+      () => watchedPlaces(flags, context),
+      ctx,
+      (each) => runBuildCommand(flags, context, each),
+    );
   },
 });
 

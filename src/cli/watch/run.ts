@@ -4,7 +4,7 @@ import { isRemoteUrl } from '../../words/index.ts';
 import type { BuildFlags } from '../build/prepare.ts';
 import type { CommandContext } from '../command.ts';
 import { errorText } from '../error-text.ts';
-import { watchedPlaces } from './places.ts';
+import type { WatchedPlace } from './places.ts';
 import { watchFolder } from './watch-folder.ts';
 
 /** A change is waited out for so long, in ms: editors and compilers write several files. */
@@ -36,17 +36,16 @@ export function refuseWatchFlags(flags: BuildFlags, context: string): void {
 }
 
 /**
- * Runs `build` now and after each change, until the signal of `ctx` fires. A build that runs while something changes is
+ * Runs `build` now and after each change in `places`, until the signal of `ctx` fires. A build that runs while something changes is
  * given up; what it has finished is kept. A build that fails is told, and the next change is waited for. Returns 0.
  */
 export async function watchAndBuild(
-  flags: BuildFlags,
-  context: string,
+  places: () => WatchedPlace[],
   ctx: CommandContext,
   build: (ctx: CommandContext) => Promise<number>,
 ): Promise<number> {
   while (!ctx.signal.aborted) {
-    const round = new Round(flags, context, ctx.signal);
+    const round = new Round(places(), ctx.signal);
     try {
       await build({ ...ctx, signal: AbortSignal.any([ctx.signal, round.signal]) });
     } catch (err) {
@@ -77,10 +76,9 @@ class Round {
   #failure: Error | undefined;
   #woken: () => void = () => {};
 
-  constructor(flags: BuildFlags, context: string, outer: AbortSignal) {
+  constructor(places: readonly WatchedPlace[], outer: AbortSignal) {
     this.#outer = outer;
     outer.addEventListener('abort', this.#wake);
-    const places = watchedPlaces(flags, context);
     try {
       for (const { dir, ignore } of places) {
         const changed = (path: string) => this.#heard(path === '' ? dir : path);
