@@ -27,7 +27,7 @@ export { Gateway, type GatewayService } from './gateway/gateway.ts';
 export { lookAt, withMessages } from './gateway/looked-at.ts';
 export { callValues, encodingErrors } from './gateway/serve.ts';
 export type { SolveDetail } from './gateway/solve-failure.ts';
-export { isImageOutput, squashedOutputs } from './outputs.ts';
+export { isImageOutput, squashAttrs, withImageAttrs } from './outputs.ts';
 export { defaultRoot } from './root.ts';
 export { noProcessSandboxFromEnv, type SandboxOptions, usernsRemapFromEnv } from './sandbox-options.ts';
 export type { SharedCacheOptions } from './shared-cache.ts';

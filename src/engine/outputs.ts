@@ -37,22 +37,28 @@ export function isImageOutput({ type }: Pick<OutputSpec, 'type'>): boolean {
 }
 
 /**
- * The outputs with `squash=true` for those that are images, where an output does not say otherwise; without any output,
- * an image in the store. Throws `invalid` when no output is an image.
+ * The outputs with attributes for those that are images, where an output does not say otherwise; without any output, an
+ * image in the store. Throws `invalid`, with the name of the option, when no output is an image.
  */
-export function squashedOutputs<T extends Pick<OutputSpec, 'type' | 'attrs'>>(
+export function withImageAttrs<T extends Pick<OutputSpec, 'type' | 'attrs'>>(
   outputs: readonly T[],
+  attrs: Readonly<Record<string, string>>,
+  option: string,
 ): (T | Pick<OutputSpec, 'type' | 'attrs'>)[] {
-  if (outputs.length === 0) return [{ type: 'image', attrs: { squash: 'true' } }];
+  if (Object.keys(attrs).length === 0) return [...outputs];
+  if (outputs.length === 0) return [{ type: 'image', attrs: { ...attrs } }];
   if (!outputs.some(isImageOutput)) {
-    throw fail('invalid', 'export', 'squash: no output makes an image', {
-      hint: 'Squash is for type=image, oci and docker.',
+    throw fail('invalid', 'export', `${option}: no output makes an image`, {
+      hint: `${option} is for type=image, oci and docker.`,
     });
   }
   return outputs.map((output) =>
-    isImageOutput(output) ? { ...output, attrs: { squash: 'true', ...output.attrs } } : output,
+    isImageOutput(output) ? { ...output, attrs: { ...attrs, ...output.attrs } } : output,
   );
 }
+
+/** The attributes of outputs whose new layers are made one. */
+export const squashAttrs: Readonly<Record<string, string>> = { squash: 'true' };
 
 /** The largest number of names of one output: each name is put into the store, told as an event and pushed. */
 const maxNames = 1024;

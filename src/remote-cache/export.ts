@@ -171,9 +171,14 @@ export async function inlineCache(
   diffIds: readonly Digest[],
 ): Promise<Buffer | undefined> {
   const whole = (await ref.layers())?.layers ?? [];
+  // Of a squashed image the topmost layer is no step's: it is the result as a whole, on the base's layers.
+  const same = diffIds.length === whole.length ? whole.length : diffIds.length - 1;
   const config = await recordsOf([trace], async (each) => {
     const place = await placeIn(each, whole);
-    return place && diffIds.slice(place.start, place.end);
+    if (place === undefined) return undefined;
+    const { start, end } = place;
+    if (end <= same) return diffIds.slice(start, end);
+    return start === 0 && end === whole.length ? diffIds : undefined;
   });
   return inlineRecords(config, diffIds);
 }

@@ -26,8 +26,9 @@ import {
   type SignOptions,
   type StoreOptions,
   signedOutputs,
-  squashedOutputs,
+  squashAttrs,
   usernsRemapFromEnv,
+  withImageAttrs,
 } from '../engine/index.ts';
 import { fail } from '../errors/index.ts';
 import { type ContextSource, dockerfileAt } from '../frontend/index.ts';
@@ -265,7 +266,7 @@ export async function buildState(state: State, options: StateOptions = {}): Prom
 
 /** The outputs, with what has them signed, and the secrets for that. Throws `invalid` when nothing is pushed. */
 function withSigning({ outputs: given, squash, sign }: CommonOptions) {
-  const outputs = squash ? squashedOutputs(given ?? []) : given;
+  const outputs = squash ? withImageAttrs(given ?? [], squashAttrs, 'squash') : given;
   if (sign === undefined) return { outputs };
   const signed = signedOutputs(outputs ?? [], sign);
   return { outputs: signed.outputs, signingSecrets: signed.secrets };

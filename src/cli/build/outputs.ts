@@ -1,6 +1,6 @@
 /** Reads `--output`, `--load` and `--push`. */
 import { resolve } from 'node:path';
-import { isImageOutput, type OutputSpec } from '../../engine/index.ts';
+import { type OutputSpec, squashAttrs, withImageAttrs } from '../../engine/index.ts';
 import { fail } from '../../errors/index.ts';
 import { parsePairs } from '../csv.ts';
 import { OutputFile } from '../output-file.ts';
@@ -43,25 +43,26 @@ export function parseOutputs(
   if (flags.load && !outputs.some(({ spec }) => spec.type === 'image')) {
     outputs.push(plain({ type: 'image', attrs: {} }));
   }
-  annotate(outputs, annotationAttrs(flags.annotation ?? []), '--annotation');
-  if (flags.squash) annotate(outputs, { squash: 'true' }, '--squash');
+  const annotated = withAttrs(outputs, annotationAttrs(flags.annotation ?? []), '--annotation');
+  const all = withAttrs(annotated, flags.squash ? squashAttrs : {}, '--squash');
   if (outputs.filter(({ spec }) => spec.attrs.dest === '-').length > 1) {
     throw fail('invalid', 'client', 'only one output can go to stdout');
   }
-  return outputs;
+  return all;
 }
 
-/** Adds attributes, as annotations, to the outputs that make images. An output's own attribute of the same name wins. */
-function annotate(outputs: OpenOutputFile[], attrs: Record<string, string>, flag: string): void {
-  if (Object.keys(attrs).length === 0) return;
-  if (outputs.length === 0) outputs.push(plain({ type: 'image', attrs: {} }));
-  const images = outputs.filter(({ spec }) => isImageOutput(spec));
-  if (images.length === 0) {
-    throw fail('invalid', 'client', `${flag}: no output makes an image`, {
-      hint: `${flag} is for type=image, oci and docker.`,
-    });
-  }
-  for (const { spec } of images) spec.attrs = { ...attrs, ...spec.attrs };
+/** Adds attributes to the outputs that make images. */
+function withAttrs(
+  outputs: readonly OpenOutputFile[],
+  attrs: Readonly<Record<string, string>>,
+  flag: string,
+): OpenOutputFile[] {
+  const specs = withImageAttrs(
+    outputs.map(({ spec }) => spec),
+    attrs,
+    flag,
+  );
+  return specs.map((spec, i) => ({ ...(outputs[i] ?? plain(spec)), spec }));
 }
 
 function parseOutput(

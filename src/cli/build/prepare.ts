@@ -48,8 +48,8 @@ export async function prepareBuild(
   refuseFlags(flags);
   const choice = chooseContext(context, flags.file, process.stdin);
   const named = namedContexts(flags['build-context']);
-  const { output, load, push, annotation } = flags;
-  const outputs = parseOutputs({ output, load, push, annotation }, ctx.stdout, ctx.signal);
+  const { output, load, push, squash, annotation } = flags;
+  const outputs = parseOutputs({ output, load, push, squash, annotation }, ctx.stdout, ctx.signal);
   await checkFiles(outputs, flags);
   const signed = await signing(flags.sign, outputs, ctx);
   const caches = await clientCaches(cacheSpecs(flags['cache-from']), cacheSpecs(flags['cache-to']));

@@ -4,7 +4,8 @@ import {
   type BuildOptions,
   checkOptionsSize,
   type OutputSpec,
-  squashedOutputs,
+  squashAttrs,
+  withImageAttrs,
 } from '../../../engine/index.ts';
 import { checkNewName } from '../../../images/index.ts';
 import { checkUlimit, parseLimits, parseNetwork, type StepLimits, type Ulimit } from '../../../llb/index.ts';
@@ -105,7 +106,9 @@ export function readBuildParameters(query: Query, authority: Authority): BuildPa
         ...[...authority.allow].filter((each) => each === 'network.host' || each === 'device'),
       ],
     },
-    outputs: query.bool('squash') ? squashedOutputs(readOutputs(query)) : readOutputs(query),
+    outputs: query.bool('squash')
+      ? withImageAttrs(readOutputs(query), squashAttrs, 'squash')
+      : readOutputs(query),
     cacheNames: readCacheNames(query),
   };
 }
