@@ -35,7 +35,7 @@ const began = new Date();
  */
 const whole = [
   ...['distribution', 'errors', 'flow', 'fs', 'linux', 'llb', 'oci', 'progress'],
-  ...['store', 'words', 'workers'],
+  ...['records', 'store', 'words', 'workers'],
 ];
 
 const common = {

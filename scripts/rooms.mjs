@@ -126,6 +126,7 @@ export const storeys = {
       'upkeep',
     ],
   ],
+  records: ['engine'],
   sdk: ['attest', 'engine', 'frontend', 'llb', 'network', 'remote-cache', 'session'],
   api: [
     ...[
@@ -141,7 +142,7 @@ export const storeys = {
       'llb',
       'network',
     ],
-    ...['registry', 'remote-cache', 'session', 'source', 'store', 'upkeep'],
+    ...['records', 'registry', 'remote-cache', 'session', 'source', 'store', 'upkeep'],
   ],
   daemon: [
     ...['api', 'auth', 'cdi', 'engine', 'network', 'registry', 'session', 'shared-cache', 'store', 'upkeep'],
@@ -169,6 +170,7 @@ export const storeys = {
     ],
     ...[
       'kube',
+      'records',
       'registry',
       'remote-cache',
       'session',

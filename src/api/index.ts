@@ -1,5 +1,4 @@
 /** The daemon's two APIs: their servers, and what a daemon gives them to serve. */
-export { imageSizeKey } from './buildkit/control/response.ts';
 export { buildIdHeader } from './buildkit/gateway/service.ts';
 export type { BuildFacts } from './buildkit/history/facts.ts';
 export type { BuildkitOptions } from './buildkit/services.ts';
@@ -12,6 +11,5 @@ export { readErrorDetails, readMessage } from './shared/error-details.ts';
 export { EventBus } from './shared/events.ts';
 export type { AdmitCall, GrpcAcceptor } from './shared/grpc.ts';
 export type { ApiHost, Log, LogLevel } from './shared/host.ts';
-export type { RecordBuild } from './shared/recording.ts';
 export { findingsOf, replay } from './shared/replay.ts';
 export { type UiApi, uiApi } from './ui/server.ts';

@@ -50,6 +50,17 @@ export interface ReadConfig {
   warnings: string[];
 }
 
+/** The names of containerd's runtime that ask for nothing else than is done. */
+export const containerdRuntimes: readonly string[] = ['', 'io.containerd.runc.v2'];
+
+/** Why another one is refused: it may be there to confine steps. */
+export const otherRuntime = 'steps run with runc or crun; `worker.oci.binary` names another OCI runtime';
+
+const signatures: Keys = {
+  sign: { only: [], why: 'caches of GitHub Actions are written without signatures' },
+  verify: { only: [], why: 'caches of GitHub Actions would be read without a look at their signatures' },
+};
+
 const known: Keys = {
   root: 'used',
   debug: 'used',
@@ -80,14 +91,24 @@ const known: Keys = {
       // Of releases before 0.32, `stargz-snapshotter`.
       stargzSnapshotter: { '*': 'idle' },
       'stargz-snapshotter': { '*': 'idle' },
-      userRemapUnsupported: { unless: [''], why: '`userns-remap` of `drydock daemon` does it' },
+      userRemapUnsupported: {
+        only: [''],
+        why: 'steps would have the users of this machine; `userns-remap` of `drydock daemon` does it',
+      },
     },
     containerd: {
       ...workerKeys,
       address: 'used',
       namespace: 'used',
       rootless: 'used',
-      runtime: { name: 'idle', path: 'idle', options: { '*': 'idle' } },
+      runtime: {
+        name: {
+          only: containerdRuntimes,
+          why: otherRuntime,
+        },
+        path: 'idle',
+        options: { '*': 'idle' },
+      },
     },
   },
   registry: {
@@ -101,13 +122,16 @@ const known: Keys = {
   },
   frontend: { '*': { enabled: 'used', allowedRepositories: 'used' } },
   system: { platformsCacheMaxAge: 'idle', maxRegistryConcurrency: 'idle' },
-  cache: { gha: { sign: 'idle', verify: 'idle' } },
+  cache: { gha: signatures },
   // Drydock's own.
   'shared-cache': { place: 'used' },
-  ghacache: { sign: 'idle', verify: 'idle' },
+  ghacache: signatures,
 };
 
-/** Reads the file. Throws `invalid` when the text is no TOML, or a value has the wrong type. `file` is for messages. */
+/**
+ * Reads the file. Throws `invalid` when the text is no TOML, or a value has the wrong type, and `unsupported` for what
+ * confines steps or checks what comes from outside, and is not done here. `file` is for messages.
+ */
 export function readBuildkitdToml(text: string, file: string): ReadConfig {
   let table: TomlTable;
   try {
@@ -117,7 +141,14 @@ export function readBuildkitdToml(text: string, file: string): ReadConfig {
     throw fail('invalid', 'client', `${file} is no TOML: ${first}`, { cause });
   }
   const warnings: string[] = [];
-  checkKeys(table, known, (message) => warnings.push(`${file}: ${message}`));
+  checkKeys(table, known, {
+    warn: (message) => warnings.push(`${file}: ${message}`),
+    refuse(message) {
+      throw fail('unsupported', 'client', `${file}: ${message}`, {
+        hint: 'Leave it out of the file if builds may go without it.',
+      });
+    },
+  });
   const at = new TomlReader(table, file);
   const config: BuildkitdConfig = {
     root: at.text('root'),

@@ -49,6 +49,7 @@ const renamed: Record<string, Reader> = {
   'max-concurrent-downloads': (value) => ({ 'max-concurrent-downloads': count(value) }),
   'max-concurrent-uploads': (value) => ({ 'max-concurrent-uploads': count(value) }),
   'max-download-attempts': (value) => ({ 'max-download-attempts': count(value) }),
+  'metrics-addr': (value) => ({ 'metrics-address': text(value) }),
   'selinux-enabled': (value) => ({ selinux: truth(value) }),
   containerd: (value) => ({ 'containerd-address': text(value) }),
   'storage-driver': (value) => ({ snapshotter: snapshotters[text(value)] ?? text(value) }),
@@ -81,6 +82,10 @@ const renamed: Record<string, Reader> = {
     names.runtimes = new Map(
       [...members(value)].map(([name, { value: runtime }]) => {
         const path = members(runtime).get('path')?.value;
+        for (const key of members(runtime).keys()) {
+          if (key !== 'path')
+            names.warnings.push(`"runtimes.${name}.${key}" of dockerd's settings has no effect here`);
+        }
         if (path === undefined)
           names.warnings.push(`the runtime ${name} has no path, and steps cannot have it`);
         return [name, path === undefined ? undefined : text(path)];
@@ -134,25 +139,41 @@ const renamed: Record<string, Reader> = {
 /** Names that are about containers, their networks and their logs, which Drydock has not. */
 const ofContainers = new Set(
   (
-    'bip bridge bridge-accept-fwmark containerd-plugin-namespace default-address-pools default-cgroupns-mode ' +
-    'default-gateway default-gateway-v6 default-ipc-mode default-network-opts exec-opts ' +
-    'exec-root fixed-cidr fixed-cidr-v6 icc init init-path ip ip-forward ip-forward-no-drop ip-masq ' +
-    'ip6tables iptables ipv6 labels live-restore log-driver log-opts mtu network-control-plane-mtu node-generic-resources ' +
+    'bip bip6 bridge bridge-accept-fwmark containerd-plugins-namespace cpu-rt-period cpu-rt-runtime cri-containerd ' +
+    'default-address-pools default-cgroupns-mode default-gateway default-gateway-v6 default-ipc-mode ' +
+    'default-network-opts exec-opts exec-root fixed-cidr fixed-cidr-v6 host-gateway-ip host-gateway-ips icc init ' +
+    'init-path ip ip-forward ip-forward-no-drop ip-masq ip6tables iptables ipv6 labels live-restore log-driver ' +
+    'log-opts mtu network-control-plane-mtu network-diagnostic-port no-new-privileges node-generic-resources ' +
     'oom-score-adjust pidfile storage-opts swarm-default-advertise-addr userland-proxy userland-proxy-path tls ' +
-    'http-proxy-warning firewall-backend allow-direct-routing nri raw-logs metrics-addr api-cors-header ' +
+    'http-proxy-warning firewall-backend allow-direct-routing nri raw-logs api-cors-header restart ' +
     'allow-nondistributable-artifacts shutdown-delay'
   ).split(' '),
 );
 
+/** Names whose silent absence would let pass what they are there to stop, and what does it here. */
+const refused: Record<string, string> = {
+  'authorization-plugins': 'tokens and a policy file say here who may do what (setting "policy")',
+  rootless: 'a daemon is rootless here when a user other than root starts it',
+};
+
 const snapshotters: Record<string, string> = { overlay2: 'overlayfs', overlayfs: 'overlayfs', vfs: 'native' };
 
-/** Whether a name is one of dockerd's that mean something here, or nothing. */
+/** Dockerd's names that settings are made of. */
+export const dockerNames: readonly string[] = Object.keys(renamed);
+
+/** Whether a name is one of dockerd's: one that means something here, or nothing, or that is refused. */
 export function isDockerName(name: string): boolean {
-  return Object.hasOwn(renamed, name) || ofContainers.has(name);
+  return Object.hasOwn(renamed, name) || Object.hasOwn(refused, name) || ofContainers.has(name);
 }
 
 /** Reads the value of a name, and notes in `names` what no setting has. Throws `JsonFault`. */
 export function readDockerName(name: string, value: JsonValue, names: DockerNames): Values {
+  const instead = Object.hasOwn(refused, name) ? refused[name] : undefined;
+  const isOff = value.type === 'boolean' ? !value.value : value.type === 'array' && value.items.length === 0;
+  if (instead !== undefined) {
+    if (isOff) return {};
+    throw new JsonFault(`"${name}" of dockerd's settings is not obeyed: ${instead}`, value.at);
+  }
   const read = Object.hasOwn(renamed, name) ? renamed[name] : undefined;
   if (read !== undefined) return read(value, names) ?? {};
   names.warnings.push(`"${name}" of dockerd's settings has no effect here`);

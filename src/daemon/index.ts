@@ -1,7 +1,14 @@
 /** The daemon: its listeners, settings and shutdown. */
 export { type Address, daemonFolder, isLoopback, parseAddress } from './address.ts';
 export { buildkitdSetup, defaultAddress } from './buildkitd.ts';
-export { type BuildkitdConfig, logLevelOf, type ReadConfig, readBuildkitdToml } from './buildkitd-config.ts';
+export {
+  type BuildkitdConfig,
+  containerdRuntimes,
+  logLevelOf,
+  otherRuntime,
+  type ReadConfig,
+  readBuildkitdToml,
+} from './buildkitd-config.ts';
 export { policyWithin } from './buildkitd-worker.ts';
 export { type Daemon, startDaemon } from './daemon.ts';
 export type { DockerNames } from './docker-names.ts';

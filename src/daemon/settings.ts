@@ -10,7 +10,13 @@ import { errnoCode, fail, nearest } from '../errors/index.ts';
 import { type NetworkSetting, networkOptions, readAuthorities } from '../network/index.ts';
 import { parseBool } from '../words/index.ts';
 import type { DaemonConfig } from './config.ts';
-import { type DockerNames, defaultRuntime, isDockerName, readDockerName } from './docker-names.ts';
+import {
+  type DockerNames,
+  defaultRuntime,
+  dockerNames,
+  isDockerName,
+  readDockerName,
+} from './docker-names.ts';
 import { logFormats, logLevels } from './log.ts';
 
 interface Setting {
@@ -301,7 +307,7 @@ export function parseSettings(text: string, file: string): FileSettings {
         continue;
       }
       if (name === undefined) {
-        const like = nearest(key, names);
+        const like = nearest(key, [...names, ...dockerNames]);
         throw new JsonFault(
           `there is no setting ${JSON.stringify(key)}${like === undefined ? '' : ` (did you mean "${like}"?)`}`,
           keyAt,

@@ -1,5 +1,6 @@
 import { attestationsAsked } from '../attest/index.ts';
 import { fail } from '../errors/index.ts';
+import { optionsOf } from '../frontend/index.ts';
 import { sourceRewrite } from '../llb/index.ts';
 import { formatPlatform } from '../oci/index.ts';
 import { inlineByArg } from '../remote-cache/index.ts';
@@ -50,9 +51,7 @@ export function dockerfileBuild(options: BuildOptions, hooks?: DockerfileHooks):
 }
 
 /** The options by which a client of BuildKit asks its Dockerfile frontend for the same build. */
-export async function dockerfileOptions(options: BuildOptions): Promise<Readonly<Record<string, string>>> {
-  // Loaded only when asked for: a command builds without it.
-  const { optionsOf } = await import('../frontend/dockerfile/request-options.ts');
+export function dockerfileOptions(options: BuildOptions): Readonly<Record<string, string>> {
   return optionsOf(options).options;
 }
 

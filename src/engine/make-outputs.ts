@@ -20,6 +20,7 @@ import type { BuildCaches, CachePlan } from './caches.ts';
 import type { NetworkLog } from './network-log.ts';
 import { namesOf, openOutputs } from './outputs.ts';
 import type { PackAhead } from './pack-ahead.ts';
+import { provenances } from './provenance.ts';
 import type { BuildRequest, Built } from './types.ts';
 import type { UsageLog } from './usage-log.ts';
 
@@ -141,7 +142,7 @@ async function lockedBy({ engine, job }: Bridge): Promise<Built['lock']> {
   return lockOf(await engine.solver.sources(job));
 }
 
-type Stated = Awaited<ReturnType<typeof import('./provenance.ts').provenances>>;
+type Stated = Awaited<ReturnType<typeof provenances>>;
 
 /** Makes the provenances of the result's trees, in the order of the trees; an empty list when nobody wants any. */
 async function statements(
@@ -151,8 +152,6 @@ async function statements(
   course: Pick<Exports, 'startedAt' | 'usage' | 'reach'>,
 ): Promise<Stated> {
   if (request.provenance === undefined && !request.recorded) return [];
-  // Loaded only when asked for: a command builds without it.
-  const { provenances } = await import('./provenance.ts');
   const { startedAt, usage, reach } = course;
   return provenances(bridge, result, request, { startedAt, usage: usage?.end(), reached: reach?.steps });
 }

@@ -4,6 +4,7 @@
  */
 import { fail } from '../errors/index.ts';
 import { formatPlatform, type Platform, parsePlatform } from '../oci/index.ts';
+import { sortedByName } from '../words/index.ts';
 
 type AnnotationPlace = 'manifest' | 'index' | 'manifest-descriptor' | 'index-descriptor';
 
@@ -44,7 +45,10 @@ export function needOciTypes(all: Annotations): boolean {
   return all.some(({ place }) => place !== 'manifest');
 }
 
-/** The annotations of one place; undefined when there are none. Those for a platform win over those for all. */
+/**
+ * The annotations of one place, sorted by name, for clients send them in any order; undefined when there are none. Those
+ * for a platform win over those for all.
+ */
 export function annotationsAt(
   all: Annotations,
   place: AnnotationPlace,
@@ -54,5 +58,5 @@ export function annotationsAt(
   const here = all.filter((a) => a.place === place && (a.platform === undefined || a.platform === name));
   if (here.length === 0) return undefined;
   here.sort((a, b) => Number(a.platform !== undefined) - Number(b.platform !== undefined));
-  return Object.fromEntries(here.map(({ key, value }) => [key, value]));
+  return sortedByName(Object.fromEntries(here.map(({ key, value }) => [key, value])));
 }

@@ -1,7 +1,8 @@
 /** Completes an image config for the layers of the image. Pure. */
 import { isDeepStrictEqual } from 'node:util';
 import { fail } from '../errors/index.ts';
-import type { Digest, HistoryEntry, ImageConfig } from '../oci/index.ts';
+import type { ContainerConfig, Digest, HistoryEntry, ImageConfig } from '../oci/index.ts';
+import { sortedByName } from '../words/index.ts';
 
 interface BuiltLayer {
   diffId: Digest;
@@ -131,12 +132,24 @@ function iso(ms: number): string {
 }
 
 /**
- * The config as JSON. The fields of the outer object are sorted, as Go's encoder writes a map. Bytes of a Dockerfile's
+ * The config as JSON. The fields of the outer object and the names of labels, ports and volumes are sorted, as Go's
+ * encoder writes a map: clients send labels in any order, and the same ones are the same image. Bytes of a Dockerfile's
  * labels and variables that are not UTF-8 become U+FFFD, as with Go.
  */
 export function configBytes(config: ImageConfig): Buffer {
-  const sorted = Object.fromEntries(Object.entries(config).sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0)));
-  const json = JSON.stringify(sorted);
+  const json = JSON.stringify(
+    sortedByName({ ...config, ...(config.config && { config: inOrder(config.config) }) }),
+  );
   if (!json.includes('\\ud')) return Buffer.from(json);
   return Buffer.from(json.replace(/(?<!\\)((?:\\\\)*)\\ud[c-f][0-9a-f]{2}/g, '$1\ufffd'));
+}
+
+/** A container's config whose maps are sorted; its fields stay as they are. */
+function inOrder(container: ContainerConfig): ContainerConfig {
+  const ordered = { ...container };
+  for (const name of ['Labels', 'ExposedPorts', 'Volumes'] as const) {
+    const map: object | null | undefined = container[name];
+    if (map) Object.assign(ordered, { [name]: sortedByName(map) });
+  }
+  return ordered;
 }

@@ -2,7 +2,7 @@
 export { parseImageAttrs } from './attrs.ts';
 export { basesOf } from './bases.ts';
 export { createExporter } from './exporters.ts';
-export { type CacheLayer, cacheLayers } from './layers.ts';
+export { type CacheLayer, cacheLayers, layersOf } from './layers.ts';
 export { editLayout, nameInLayout, readLayoutIndex } from './layout-index.ts';
 export { signSecrets } from './sign-attrs.ts';
 export type {

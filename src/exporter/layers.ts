@@ -158,6 +158,11 @@ function canStay(lazy: RefLayers | undefined): boolean {
   return lazy?.layers.every(stays) === true;
 }
 
+/** The layers of a tree. One that does not know them is brought into the store first. */
+export async function layersOf(ref: Ref, ctx: ExportContext): Promise<readonly RefLayer[]> {
+  return (await ref.layers())?.layers ?? (await layersOnceHere(ref, ctx));
+}
+
 /** Brings a tree into the store, and returns its layers. */
 async function layersOnceHere(ref: Ref, ctx: ExportContext): Promise<readonly RefLayer[]> {
   const key = await ref.snapshot(contextOf(ctx));
@@ -173,16 +178,15 @@ export interface CacheLayer extends ExportLayer {
 }
 
 /**
- * The layers of a ref for a cache. New layers are packed; layers that are elsewhere only are not fetched yet. `made`
- * hears of each layer as soon as it is known, while others are being packed.
+ * The layers of a tree (`layersOf`) for a cache. New layers are packed; layers that are elsewhere only are not fetched
+ * yet. `made` hears of each layer as soon as it is known, while others are being packed.
  */
 export async function cacheLayers(
-  ref: Ref,
+  found: readonly RefLayer[],
   ctx: ExportContext,
   options: Pick<LayerOptions, 'compression' | 'force' | 'ociTypes'>,
   made?: (layer: CacheLayer, index: number) => void,
 ): Promise<CacheLayer[]> {
-  const found = (await ref.layers())?.layers ?? (await layersOnceHere(ref, ctx));
   const known = await withBases(found, ctx, options);
   const exported = known.map((layer) => exportLayer(layer, ctx, { ...options, blobs: 'new', keeps: 'here' }));
   const chainAt = async (i: number) =>

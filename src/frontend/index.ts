@@ -6,7 +6,7 @@
 export type { Base, Dockerfile, Stage } from './dockerfile/ast.ts';
 export { dockerfileFrontend } from './dockerfile/frontend.ts';
 export { unknownOptions } from './dockerfile/known-options.ts';
-export { fixDockerfile } from './dockerfile/lint/fix.ts';
+export { fixDockerfile, type Replacement, replacementsOf } from './dockerfile/lint/fix.ts';
 export { parseDockerfile, parseInTurns } from './dockerfile/parse/parse.ts';
 export { dockerfileRequest, type FrontendOptions, optionsOf } from './dockerfile/request-options.ts';
 export { answerSubrequest } from './dockerfile/subrequests/answer.ts';

@@ -137,8 +137,8 @@ export function keepsTar({ compression, epoch }: Pick<PackOptions, 'compression'
  * The forms in which a snapshot's very tar was packed before, most usual first. The blobs may be gone.
  */
 export function packedVariants(snapshot: SnapshotInfo | undefined): Variant[] {
-  const rank = ({ compression: { type, level }, digest }: Variant) =>
-    `${type} ${Number(level !== levelOf({ type }))} ${digest}`;
+  const rank = ({ compression: { type, level, early }, digest }: Variant) =>
+    `${type} ${Number(level !== levelOf({ type }) || early === true)} ${digest}`;
   return variantsOf(snapshot)
     .filter(keepsTar)
     .sort((a, b) => (rank(a) < rank(b) ? -1 : 1));
@@ -149,14 +149,15 @@ function variantsOf(snapshot: SnapshotInfo | undefined): Variant[] {
     if (!name.startsWith(snapshotLabels.blobPrefix)) return [];
     const { descriptor, parent } = JSON.parse(value) as Partial<Remembered>;
     if (parent !== undefined && parent !== (snapshot?.parent ?? '')) return [];
-    const match = /^(uncompressed|gzip|zstd|estargz|zstdchunked)(?:-(\d+))?(?:@(\d+))?$/.exec(
+    const match = /^(uncompressed|gzip|zstd|estargz|zstdchunked)(?:-(\d+)(\.2)?)?(?:@(\d+))?$/.exec(
       name.slice(snapshotLabels.blobPrefix.length),
     );
     if (match === null || descriptor === undefined) return [];
-    const [, type, level, epoch] = match;
+    const [, type, level, second, epoch] = match;
     const compression = {
       type: type as Compression['type'],
       level: level === undefined ? undefined : Number(level),
+      ...(hasSecond(type) && second === undefined && { early: true as const }),
     };
     return [
       { compression, epoch: epoch === undefined ? undefined : Number(epoch), digest: descriptor.digest },
@@ -174,9 +175,15 @@ function variantFor(
   return { compression: { type: compressionOf(descriptor) } };
 }
 
+/** Compressors that were set up in another way once (`Compression.early`). */
+function hasSecond(type: string | undefined): boolean {
+  return type === 'gzip' || type === 'zstd';
+}
+
 function variantOf(compression: Compression, epoch: number | undefined): string {
   const level = compression.type === 'uncompressed' ? '' : `-${levelOf(compression)}`;
-  return `${compression.type}${level}${epoch === undefined ? '' : `@${epoch}`}`;
+  const second = hasSecond(compression.type) && !compression.early ? '.2' : '';
+  return `${compression.type}${level}${second}${epoch === undefined ? '' : `@${epoch}`}`;
 }
 
 /** The blob as which a snapshot's layer was packed before; undefined when it was not. The blob may be gone. */

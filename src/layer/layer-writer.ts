@@ -4,8 +4,8 @@ import { ChunkedWriter } from './chunked/chunked-writer.ts';
 import type { Compression } from './types.ts';
 
 /** Makes the writer. Without a sink the bytes are only hashed. */
-export function layerWriter({ type, level }: Compression, sink: BlockSink | undefined): LayerWriter {
+export function layerWriter({ type, level, early }: Compression, sink: BlockSink | undefined): LayerWriter {
   return type === 'estargz' || type === 'zstdchunked'
     ? new ChunkedWriter({ type, level }, sink)
-    : new BlockWriter({ type, level }, sink);
+    : new BlockWriter({ type, level, early }, sink);
 }

@@ -7,6 +7,11 @@ export interface Compression {
   type: 'uncompressed' | 'gzip' | 'zstd' | 'estargz' | 'zstdchunked';
   /** gzip and estargz 0–9 (default 4), zstd 1–22 (default 2), zstdchunked 1–22 (default 3). */
   level?: number;
+  /**
+   * Set for a gzip or zstd blob that an early release has made: it set up the compressors in another way, and layers of
+   * its images must give the same blobs again.
+   */
+  early?: true;
 }
 
 /** A layer as a blob, with the facts that manifests and configs need. */

@@ -1,5 +1,4 @@
 /** Annotations of layers whose files can be read one by one (eStargz, zstd:chunked). Pure. */
-import type { Descriptor } from './types.ts';
 
 /** An eStargz's: the digest of its table of contents, and the size of the whole decompressed blob. */
 export const estargzAnnotations = {
@@ -17,9 +16,9 @@ const names = [...Object.values(estargzAnnotations), ...Object.values(zstdChunke
 const longest = 200;
 
 /** The annotations that tell readers how to read a layer's files one by one; undefined when there are none. */
-export function chunkAnnotations({ annotations = {} }: Pick<Descriptor, 'annotations'>) {
+export function chunkAnnotations({ annotations = {} }: { annotations?: Readonly<Record<string, unknown>> }) {
   const found = names.flatMap((name) => {
-    const value: unknown = annotations[name];
+    const value = annotations[name];
     return typeof value === 'string' && value.length <= longest ? [[name, value] as const] : [];
   });
   return found.length === 0 ? undefined : Object.fromEntries(found);

@@ -1,7 +1,7 @@
 /** Writes a build's cache for others: into a registry, a folder of the client, or the image's own config. */
 import { fail, throwIfAborted, toDrydockError } from '../errors/index.ts';
-import { type CacheLayer, cacheLayers, type ExportContext } from '../exporter/index.ts';
-import { type Descriptor, type Digest, digestOf } from '../oci/index.ts';
+import { type CacheLayer, cacheLayers, type ExportContext, layersOf } from '../exporter/index.ts';
+import { chunkAnnotations, type Descriptor, type Digest, digestOf } from '../oci/index.ts';
 import type { TracedVertex } from '../solver/index.ts';
 import type { Ref, RefLayer } from '../store/index.ts';
 import { type ExportWant, placeText } from './attrs.ts';
@@ -126,7 +126,8 @@ async function exportTo(
       config,
       (blob) => {
         const { descriptor, diffId, createdAt } = layers.get(blob) as CacheLayer;
-        return { mediaType: descriptor.mediaType, diffId, size: descriptor.size, madeAt: createdAt };
+        const { mediaType, size } = descriptor;
+        return { mediaType, diffId, size, madeAt: createdAt, chunked: chunkAnnotations(descriptor) };
       },
       further[0],
     );
@@ -202,28 +203,23 @@ async function layerLister(
   };
   if (want.mode === 'max') {
     const recorded = await namesOf(async ({ id }) => [id]);
-    return (ref) => cacheLayers(ref, ctx, options, recorded.has(digestOf(ref.id)) ? send : undefined);
+    return async (ref) =>
+      cacheLayers(await layersOf(ref, ctx), ctx, options, recorded.has(digestOf(ref.id)) ? send : undefined);
   }
-  const wholes = await Promise.all(built.map(async ({ ref }) => (await ref.layers())?.layers ?? []));
+  const wholes = await Promise.all(built.map(({ ref }) => layersOf(ref, ctx)));
   const recorded = await namesOf((ref) =>
     inWholes(ref, wholes, (at, { start, end }) =>
       Array.from({ length: end - start }, (_, i) => `${at} ${start + i}`),
     ),
   );
   const results = await Promise.all(
-    built.map(async ({ ref }, at) => ({
-      layers: await cacheLayers(ref, ctx, options, (layer, i) => {
+    wholes.map((whole, at) =>
+      cacheLayers(whole, ctx, options, (layer, i) => {
         if (recorded.has(digestOf(`${at} ${i}`))) send(layer);
       }),
-      whole: (await ref.layers())?.layers ?? [],
-    })),
+    ),
   );
-  return (ref) =>
-    inWholes(
-      ref,
-      results.map(({ whole }) => whole),
-      (at, { start, end }) => results[at]?.layers.slice(start, end),
-    );
+  return (ref) => inWholes(ref, wholes, (at, { start, end }) => results[at]?.slice(start, end));
 }
 
 /** Gives the part of a result that a tree is: by the result's place in the list, and the part's range. */

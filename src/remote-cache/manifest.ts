@@ -170,9 +170,9 @@ export async function readBareConfig(
     graph,
     layers: layers.map(({ blob, about }) => {
       if (about === undefined) return undefined;
-      const { mediaType, size, diffId, madeAt } = about;
+      const { mediaType, size, diffId, madeAt, chunked } = about;
       return {
-        descriptor: { mediaType, digest: blob, size },
+        descriptor: { mediaType, digest: blob, size, ...(chunked && { annotations: chunked }) },
         diffId,
         ...(madeAt === undefined ? {} : { madeAt }),
       };

@@ -3,7 +3,7 @@
  * outputs. Pure.
  */
 import { fail } from '../errors/index.ts';
-import { type Digest, isDigest, jsonExcess } from '../oci/index.ts';
+import { chunkAnnotations, type Digest, isDigest, jsonExcess } from '../oci/index.ts';
 
 /** A layer of an output. */
 export interface EntryLayer {
@@ -17,6 +17,8 @@ export interface EntryLayer {
   madeAt?: number;
   /** The step that made it. */
   madeBy?: string;
+  /** How its files are read one by one, when they can be (`chunkAnnotations`). */
+  annotations?: Record<string, string>;
 }
 
 export interface Entry {
@@ -95,13 +97,16 @@ function comingOf(value: unknown): Coming {
 }
 
 function layerOf(value: unknown): EntryLayer {
-  const { mediaType, digest, size, diffId, madeAt, madeBy } = object(value);
+  const { mediaType, digest, size, diffId, madeAt, madeBy, annotations } = object(value);
   if (typeof mediaType !== 'string' || typeof digest !== 'string' || !isDigest(digest))
     throw bad('a layer has no digest');
   if (typeof diffId !== 'string' || !isDigest(diffId)) throw bad('a layer has no digest');
   if (typeof size !== 'number' || !Number.isSafeInteger(size) || size < 0) throw bad('a layer has no size');
+  const chunked =
+    annotations === undefined ? undefined : chunkAnnotations({ annotations: object(annotations) });
   return {
     ...{ mediaType, digest, size, diffId },
+    ...(chunked && { annotations: chunked }),
     ...(typeof madeAt === 'number' ? { madeAt } : {}),
     ...(typeof madeBy === 'string' ? { madeBy } : {}),
   };

@@ -6,7 +6,8 @@ export function layerBlob({
   mediaType,
   digest,
   size,
+  annotations,
   ...rest
-}: EntryLayer): Omit<EntryLayer, 'mediaType' | 'digest' | 'size'> & { descriptor: Descriptor } {
-  return { ...rest, descriptor: { mediaType, digest, size } };
+}: EntryLayer): Omit<EntryLayer, keyof Descriptor> & { descriptor: Descriptor } {
+  return { ...rest, descriptor: { mediaType, digest, size, ...(annotations && { annotations }) } };
 }

@@ -1,9 +1,9 @@
 /** The cache of a fleet of builders: asked for what the local cache lacks, and told in the background what was made. */
 import { randomUUID } from 'node:crypto';
 import { canceled, type DrydockError, toDrydockError } from '../errors/index.ts';
-import { type CacheLayer, cacheLayers, type ExportContext } from '../exporter/index.ts';
+import { type CacheLayer, cacheLayers, type ExportContext, layersOf } from '../exporter/index.ts';
 import { Limiter, orAbort } from '../flow/index.ts';
-import { type Digest, digestOf } from '../oci/index.ts';
+import { chunkAnnotations, type Digest, digestOf } from '../oci/index.ts';
 import { boundProgress } from '../progress/index.ts';
 import type { Refs } from '../refs/index.ts';
 import type { RegistryClient } from '../registry/index.ts';
@@ -232,18 +232,23 @@ export class SharedCache implements FleetCache {
     };
     const outputs: EntryLayer[][] = [];
     for (const ref of refs) {
-      const layers = await cacheLayers(ref, ctx, {
+      const layers = await cacheLayers(await layersOf(ref, ctx), ctx, {
         compression: { type: 'zstd' },
         force: false,
         ociTypes: true,
       });
       await this.#putBlobs(layers, signal);
       outputs.push(
-        layers.map(({ descriptor: { mediaType, digest, size }, diffId, createdAt, createdBy }) => ({
-          ...{ mediaType, digest, size, diffId },
-          ...(createdAt === undefined ? {} : { madeAt: createdAt }),
-          ...(createdBy === undefined ? {} : { madeBy: createdBy }),
-        })),
+        layers.map(({ descriptor, diffId, createdAt, createdBy }) => {
+          const { mediaType, digest, size } = descriptor;
+          const annotations = chunkAnnotations(descriptor);
+          return {
+            ...{ mediaType, digest, size, diffId },
+            ...(annotations && { annotations }),
+            ...(createdAt === undefined ? {} : { madeAt: createdAt }),
+            ...(createdBy === undefined ? {} : { madeBy: createdBy }),
+          };
+        }),
       );
     }
     const entry: Entry = { id, description, outputs };

@@ -10,4 +10,5 @@ export { boolFilter, type Filters, labelsMatch, readTime } from './filters.ts';
 export { type GitRemote, gitIdentifier, gitRemote, parseGitRemote } from './git-remote.ts';
 export { ipFamily } from './ip.ts';
 export { hostOfAddress, isHttpUrl, isRemoteUrl } from './remote-url.ts';
+export { sortedByName } from './sorted.ts';
 export { hasWildcard, splitWildcards } from './wildcards.ts';

@@ -1,6 +1,7 @@
 /** `drydock build --check`: what it tells, and what `--fix` writes. */
 import { chmodSync, chownSync, readFileSync, statSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Log } from 'sarif';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { buildkitApi } from '../../src/api/buildkit/server.ts';
 import { Cli } from '../kit/cli.ts';
@@ -43,6 +44,50 @@ describe.each(['in this process', 'at a daemon'])('%s', (place) => {
     const again = await cli.run(args, { env });
     expect(again.stderr).toContain('Nothing could be mended without knowing what is meant.');
     expect(readFileSync(path, 'utf8')).toBe(mended);
+  });
+
+  test('bake --check --fix mends the Dockerfiles of all targets, each once', async () => {
+    const one = cli.files('all', {
+      Dockerfile: 'FROM scratch as Base\nFROM scratch as app\nCOPY x /\n',
+      x: '',
+      'other/Dockerfile': 'FROM scratch\nenv A b\nARG TOKEN\n',
+      'docker-bake.hcl': `
+        group "default" { targets = ["base", "app", "other"] }
+        target "base" {
+          context = "all"
+          target = "Base"
+        }
+        target "app" { context = "all" }
+        target "other" {
+          context = "all/other"
+          dockerfile = "../other/Dockerfile"
+        }
+        target "inline" { dockerfile-inline = "FROM scratch as x" }`,
+    });
+    const bake = (...args: string[]) => cli.run(['bake', '-f', 'all/docker-bake.hcl', ...args], { env });
+    const { code, stdout, stderr } = await bake('--check', '--fix', '--check-format', 'github');
+    expect(readFileSync(join(one, 'Dockerfile'), 'utf8')).toBe(
+      'FROM scratch AS base\nFROM scratch AS app\nCOPY x /\n',
+    );
+    expect(readFileSync(join(one, 'other/Dockerfile'), 'utf8')).toBe('FROM scratch\nENV A=b\nARG TOKEN\n');
+    expect(stderr.match(/^Mended in .*/gm)?.sort()).toEqual([
+      'Mended in all/Dockerfile:',
+      'Mended in all/other/Dockerfile:',
+    ]);
+    expect(stderr.match(/FromAsCasing/g)).toHaveLength(2);
+    expect(stdout).toMatch(/^::warning file=all\/other\/Dockerfile,line=3,.*SecretsUsedInArgOrEnv::.*\n$/);
+    expect(code).toBe(1);
+    const left = await bake('--check', 'base', 'app');
+    expect([left.code, left.stdout]).toEqual([
+      0,
+      'app: Check complete, no warnings found.\nbase: Check complete, no warnings found.\n',
+    ]);
+    const log = JSON.parse((await bake('--check', '--check-format=sarif')).stdout) as Log;
+    expect(log.runs[0]?.results?.map(({ ruleId }) => ruleId)).toEqual(['SecretsUsedInArgOrEnv']);
+    const refused = await bake('--check', '--fix', 'inline', 'app');
+    expect(refused.stderr).toContain('target inline: --fix writes Dockerfiles of this machine');
+    expect((await bake('--fix')).stderr).toContain('--fix goes with --check');
+    expect((await bake('--check-format=json')).stderr).toContain('--check-format goes with --check');
   });
 
   test('a Dockerfile that cannot be built is told in the form, too', async () => {

@@ -172,6 +172,23 @@ describe('buildkitd.toml', () => {
     expect(read(text).warnings).toEqual([warning]);
   });
 
+  /** What confines steps or checks what comes from outside must not be missing in silence. */
+  test.each([
+    'cache.gha.verify.required = true',
+    'cache.gha.sign.command = ["cosign"]',
+    'ghacache.verify.required = true',
+    'ghacache.sign.command = ["cosign"]',
+    'worker.oci.userRemapUnsupported = "me:me"',
+    'worker.containerd.runtime.name = "io.containerd.runsc.v1"',
+  ])('%s is refused', (text) => {
+    expect(() => read(text)).toThrow(/^buildkitd\.toml: .* is not obeyed: /);
+  });
+  test('what asks for nothing else than is done is no fault', () => {
+    const text =
+      'cache.gha.verify = {}\nworker.oci.userRemapUnsupported = ""\nworker.containerd.runtime.name = "io.containerd.runc.v2"';
+    expect(read(text).warnings).toEqual([]);
+  });
+
   test.each([
     ['debug = ', /buildkitd.toml is no TOML/],
     ['debug = "yes"', /debug must be true or false/],
@@ -274,7 +291,7 @@ test('--log-level wins over the file, and --debug over both', () => {
   ]);
 });
 
-test('all keys of buildkitd 0.32 are known: each is obeyed, or named as one without effect', () => {
+test('all keys of buildkitd 0.32 are known: each is obeyed, or named as one without effect; others are refused above', () => {
   const gc = `gc = true\ngckeepstorage = 1\nreservedSpace = 1\nmaxUsedSpace = 1\nminFreeSpace = 1\n`;
   const network = `networkMode = "host"\ncniConfigPath = "/c"\ncniBinaryPath = "/b"\ncniPoolSize = 1\nbridgeName = "b"\nbridgeSubnet = "10.9.0.0/16"\n`;
   const both = `labels = { a = "b" }\nplatforms = ["linux/amd64"]\nsnapshotter = "overlayfs"\nrootless = false\ndefaultCgroupParent = "p"\napparmor-profile = "a"\nselinux = false\nmax-parallelism = 2\n${gc}${network}`;
@@ -321,14 +338,13 @@ allowedRepositories = []
 mirrors = ["m.b"]
 http = true
 insecure = true
-[cache.gha.sign]
-command = ["x"]
-[cache.gha.verify]
-required = true
+[cache.gha]
+sign = {}
+verify = {}
 [worker.oci]
 enabled = true
 noProcessSandbox = false
-userRemapUnsupported = "u"
+userRemapUnsupported = ""
 binary = "runc"
 proxySnapshotterPath = "/s"
 stargzSnapshotter = { x = 1 }
@@ -337,17 +353,15 @@ ${both}${policy('oci')}
 enabled = false
 address = "/a"
 namespace = "n"
-runtime = { name = "n", path = "p", options = { o = 1 } }
+runtime = { name = "io.containerd.runc.v2", path = "p", options = { o = 1 } }
 ${both}${policy('containerd')}`);
   expect(warnings.filter((text) => text.includes('unknown key'))).toEqual([]);
   expect(read('trace = true').config.debug).toBe(true);
   const named = warnings.map((text) => /buildkitd\.toml: (\S+)/.exec(text)?.[1]);
   expect([...new Set(named)].sort()).toEqual([
-    ...['cache.gha.sign', 'cache.gha.verify', 'grpc.securityDescriptor', 'grpc.uid', 'otel.socketPath'],
+    ...['grpc.securityDescriptor', 'grpc.uid', 'otel.socketPath'],
     ...['system.maxRegistryConcurrency', 'system.platformsCacheMaxAge', 'worker.containerd.bridgeName'],
-    ...['name', 'options.o', 'path'].map((name) => `worker.containerd.runtime.${name}`),
-    ...['bridgeName', 'proxySnapshotterPath', 'stargzSnapshotter.x', 'userRemapUnsupported'].map(
-      (name) => `worker.oci.${name}`,
-    ),
+    ...['options.o', 'path'].map((name) => `worker.containerd.runtime.${name}`),
+    ...['bridgeName', 'proxySnapshotterPath', 'stargzSnapshotter.x'].map((name) => `worker.oci.${name}`),
   ]);
 });

@@ -143,7 +143,7 @@ describe("dockerd's daemon.json", () => {
     expect(docker.warnings).toHaveLength(3);
     expect(docker.warnings[0]).toContain('"log-driver"');
     for (const [value, words] of [
-      [{ 'authorization-plugins': ['x'] }, /no setting "authorization-plugins"/],
+      [{ 'authorization-plugins': ['x'] }, /"authorization-plugins" .* not obeyed: .*policy/],
       [{ builder: { gc: { keep: 1 } } }, /no setting "builder.gc.keep"/],
       [{ builder: { entitlements: { network: true } } }, /no entitlement "network"/],
       [{ hosts: 'unix:///x' }, /daemon.json:1:10: this wants a list/],
@@ -153,6 +153,84 @@ describe("dockerd's daemon.json", () => {
     ] as const) {
       expect(() => read(value)).toThrow(words);
     }
+  });
+});
+
+/** All names of dockerd 28's file (`dockerd --validate` takes no others), with what Drydock does of each. */
+const obeyed: Record<string, unknown> = {
+  ...{
+    builder: { gc: { enabled: true } },
+    'cdi-spec-dirs': ['/cdi'],
+    'cgroup-parent': 'x',
+    containerd: '/c.sock',
+  },
+  ...{ 'containerd-namespace': 'x', 'data-root': '/d', debug: true, 'default-runtime': 'runc' },
+  ...{ 'default-shm-size': '1m', 'default-ulimits': { nofile: { Name: 'nofile', Hard: 2, Soft: 1 } } },
+  ...{ dns: ['9.9.9.9'], 'dns-opts': ['ndots:2'], 'dns-search': ['corp'], experimental: true },
+  ...{
+    features: { 'containerd-snapshotter': true },
+    group: 'g',
+    hosts: ['fd://'],
+    'insecure-registries': ['h'],
+  },
+  ...{
+    'log-format': 'json',
+    'log-level': 'warn',
+    'max-concurrent-downloads': 1,
+    'max-concurrent-uploads': 1,
+  },
+  ...{ 'max-download-attempts': 1, 'metrics-addr': '127.0.0.1:1', 'min-api-version': '1.44', proxies: {} },
+  ...{ 'registry-mirrors': ['https://m'], runtimes: { r: { path: '/r' } }, 'seccomp-profile': 'unconfined' },
+  ...{
+    'selinux-enabled': true,
+    'shutdown-timeout': 3,
+    'storage-driver': 'vfs',
+    tlscacert: '/a',
+    tlscert: '/b',
+  },
+  ...{ tlskey: '/c', tlsverify: true, 'userns-remap': 'default' },
+};
+const told =
+  'allow-direct-routing api-cors-header bip bip6 bridge containerd-plugins-namespace cpu-rt-period cpu-rt-runtime ' +
+  'cri-containerd default-address-pools default-cgroupns-mode default-gateway default-gateway-v6 default-ipc-mode ' +
+  'default-network-opts exec-opts exec-root fixed-cidr fixed-cidr-v6 host-gateway-ip host-gateway-ips icc init ' +
+  'init-path ip ip-forward ip-forward-no-drop ip-masq ip6tables iptables ipv6 labels live-restore log-driver ' +
+  'log-opts mtu network-control-plane-mtu network-diagnostic-port no-new-privileges node-generic-resources pidfile ' +
+  'raw-logs restart storage-opts swarm-default-advertise-addr tls userland-proxy userland-proxy-path';
+const refused: Record<string, unknown> = { 'authorization-plugins': ['x'], rootless: true };
+
+describe("each name of dockerd's file is obeyed, or told, or refused", () => {
+  const read = (value: object) => parseSettings(JSON.stringify(value), 'daemon.json');
+  test.for(Object.entries(obeyed))('%s is obeyed', ([name, value]) => {
+    const { settings, docker } = read({ [name]: value });
+    expect(docker.warnings).toEqual([]);
+    const { warnings: _, ...said } = docker;
+    // `enabled` alone leaves the policy as it is.
+    if (name !== 'builder') expect(Object.keys({ ...settings, ...said })).not.toEqual([]);
+  });
+  test.for(told.split(' '))('%s is told to do nothing', (name) => {
+    expect(read({ [name]: 'x' })).toMatchObject({
+      settings: {},
+      docker: { warnings: [`"${name}" of dockerd's settings has no effect here`] },
+    });
+  });
+  test.for(Object.entries(refused))('%s is refused, unless it is off', ([name, value]) => {
+    expect(() => read({ [name]: value })).toThrow(`"${name}" of dockerd's settings is not obeyed`);
+    expect(read({ [name]: Array.isArray(value) ? [] : false }).docker.warnings).toEqual([]);
+  });
+  test('flags of dockerd that are no names of its file are refused with the name', () => {
+    expect(() => read({ 'dns-opt': ['x'] })).toThrow('no setting "dns-opt" (did you mean "dns-opts"?)');
+    expect(() => read({ 'default-ulimit': [] })).toThrow('did you mean "default-ulimits"?');
+  });
+  test('parts of features and runtimes are told by their names', () => {
+    const { docker } = read({
+      features: { 'time-namespaces': true },
+      runtimes: { r: { path: '/r', runtimeArgs: [] } },
+    });
+    expect(docker.warnings).toEqual([
+      expect.stringContaining('"features.time-namespaces"'),
+      expect.stringContaining('"runtimes.r.runtimeArgs"'),
+    ]);
   });
 });
 

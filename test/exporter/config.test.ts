@@ -87,3 +87,13 @@ test('the bytes do not depend on the order of fields', () => {
   const other = Object.fromEntries(Object.entries(base).reverse()) as unknown as ImageConfig;
   expect(configBytes(other).equals(configBytes(base))).toBe(true);
 });
+
+test('nor on that of labels, ports and volumes, which clients send in any order', () => {
+  const maps = (names: string[]) => {
+    const Labels = Object.fromEntries(names.map((name) => [name, `of ${name}`]));
+    const set = Object.fromEntries(names.map((name) => [name, {}]));
+    return configBytes({ ...base, config: { ...base.config, Labels, ExposedPorts: set, Volumes: set } });
+  };
+  expect(maps(['b', 'a', 'c']).equals(maps(['c', 'b', 'a']))).toBe(true);
+  expect(maps(['b', 'a']).toString()).toContain('"Labels":{"a":"of a","b":"of b"}');
+});

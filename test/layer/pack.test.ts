@@ -18,7 +18,7 @@ import { afterAll, describe, expect, test } from 'vitest';
 import { ensureBlob, labelChain, packSnapshot } from '../../src/layer/blobs.ts';
 import { lsetxattr, makedev, mknod, S_IFCHR, S_IFIFO } from '../../src/linux/libc.ts';
 import { chainId, digestOf } from '../../src/oci/digest.ts';
-import type { Store } from '../../src/store/store.ts';
+import { type Store, snapshotLabels } from '../../src/store/store.ts';
 import { closePool } from '../../src/workers/pool.ts';
 import { entriesOf, lease, step, unzip, withContent, withStore } from './kit.ts';
 
@@ -213,6 +213,33 @@ describe('blobs', () => {
         code: 'corrupt',
       });
     }));
+
+  test.each(['gzip', 'zstd'] as const)(
+    'a %s layer that an early release made gives the same blob again',
+    (type) =>
+      withStore('overlayfs', async (store) => {
+        const key = await step(store, 'texts', undefined, (root) => {
+          const lines = Array.from({ length: 60_000 }, (_, i) => `line ${(i * 7919) % 10_007} of ${i % 97}`);
+          writeFileSync(join(root, 'text'), lines.join('\n'));
+        });
+        const options = { store: 'blob', lease } as const;
+        const early = await packSnapshot(store, key, { ...options, compression: { type, early: true } });
+        const now = await packSnapshot(store, key, { ...options, compression: { type } });
+        expect(now.diffId).toBe(early.diffId);
+        expect(now.descriptor.digest).not.toBe(early.descriptor.digest);
+        // The name that its label has had from the beginning.
+        const { labels } = (await store.snapshots.stat(key))!;
+        const name = `${snapshotLabels.blobPrefix}${type}-${type === 'gzip' ? 4 : 2}`;
+        expect(JSON.parse(labels[name]!).descriptor).toEqual(early.descriptor);
+        await labelChain(store, [key], [now.diffId]);
+        for (const { descriptor } of [early, now]) {
+          await store.leases.removeResource(lease, { type: 'blob', id: descriptor.digest });
+          await store.content.delete(descriptor.digest);
+          await ensureBlob(store, descriptor, now.diffId, { lease });
+          expect(digestOf(await store.content.bytes(descriptor.digest))).toBe(descriptor.digest);
+        }
+      }),
+  );
 
   test('rewritten times: nothing is later than the epoch, and two builds are one', async () => {
     const build = () =>

@@ -177,6 +177,37 @@ onLocal('a cache in a bucket', (store) => {
     expect(ran(other)).toEqual([]);
   });
 
+  test.each([
+    ['estargz', 'containerd.io/snapshot/stargz/toc.digest'],
+    ['zstdchunked', 'io.github.containers.zstd-chunked.manifest-checksum'],
+  ])(
+    'layers as %s have files that can be read one by one, after the journey too',
+    async (compression, mark) => {
+      const one = await machine();
+      const name = nameOf(compression);
+      await build(one, staged(), files, { cacheTo: [s3Cache(name, { compression, mode: 'max' })] });
+      const other = await machine();
+      await build(other, staged(), files, {
+        cacheFrom: [s3Cache(name)],
+        cacheTo: [s3Cache(`${name}-again`, { mode: 'max' })],
+      });
+      expect(ran(other)).toEqual([]);
+      const bucket = await openObjectStore(s3Spec(s3.host));
+      const marksOf = async (each: string) => {
+        const { stream } = await bucket.get(`manifests/${each}`);
+        const { layers } = JSON.parse(Buffer.concat(await stream.toArray()).toString()) as {
+          layers: { blob: string; annotations: { chunked?: Record<string, string> } }[];
+        };
+        return layers.map(({ blob, annotations }) => [blob, annotations.chunked?.[mark]]).sort();
+      };
+      const marks = await marksOf(name);
+      // The base image was pulled, and stays as it is.
+      expect(marks.filter(([, value]) => value !== undefined)).toHaveLength(4);
+      expect(await marksOf(`${name}-again`)).toEqual(marks);
+      bucket.close();
+    },
+  );
+
   test('cache mounts travel in it, too', async () => {
     const text = `FROM ${base}\nRUN --mount=type=cache,id=m,target=/m ${mark('/m/x')}`;
     const one = await machine();

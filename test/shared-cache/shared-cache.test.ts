@@ -20,6 +20,8 @@ import { runBuild } from '../../src/engine/build.ts';
 import { dockerfileBuild } from '../../src/engine/dockerfile-build.ts';
 import { openEngine } from '../../src/engine/engine.ts';
 import { openObjectStore } from '../../src/object-store/index.ts';
+import { estargzAnnotations } from '../../src/oci/chunk-annotations.ts';
+import type { Descriptor } from '../../src/oci/types.ts';
 import { inProcessSession } from '../../src/session/in-process.ts';
 import { encodeEntry, parseEntry } from '../../src/shared-cache/entry.ts';
 import { parseSharedCache } from '../../src/shared-cache/spec.ts';
@@ -190,6 +192,42 @@ onStores('a shared cache', (store) => {
 
   // The rest makes no difference to the store.
   if (store.kind === 'containerd') return;
+
+  test('layers of a base image whose files can be read one by one stay such', async () => {
+    const at = dirOf('chunked');
+    const name = `${registry.host}/chunked/${store.kind}`;
+    const push = (builds: Builds, tag: string, text: string, attrs: Record<string, string>) => {
+      const output = { type: 'image', attrs: { name: `${name}:${tag}`, push: 'true', ...attrs } } as const;
+      return builds.build(text, { f: 'f' }, { outputs: [output], tags: [`${name}:${tag}`] });
+    };
+    const marksOf = async (tag: string) => {
+      const answer = await fetch(`http://${registry.host}/v2/chunked/${store.kind}/manifests/${tag}`, {
+        headers: { accept: 'application/vnd.oci.image.manifest.v1+json' },
+      });
+      const { layers } = (await answer.json()) as { layers: Descriptor[] };
+      return layers.map(({ annotations = {} }) => annotations[estargzAnnotations.tocDigest]);
+    };
+    const one = await builder(at);
+    await push(one, 'base', 'FROM scratch\nCOPY f /f', {
+      compression: 'estargz',
+      'force-compression': 'true',
+    });
+    const [toc] = await marksOf('base');
+    expect(toc).toMatch(/^sha256:/);
+    const text = `FROM ${name}:base\nCOPY f /g`;
+    await push(one, 'one', text, {});
+    expect(await marksOf('one')).toEqual([toc, undefined]);
+    await leave(one);
+    const entries = readdirSync(folderOf('chunked'), { recursive: true, withFileTypes: true })
+      .filter((each) => each.isFile() && each.parentPath.includes('keys'))
+      .map((each) => parseEntry(readFileSync(join(each.parentPath, each.name))));
+    const layers = entries.flatMap(({ outputs }) => outputs.flat());
+    expect(layers.map(({ annotations }) => annotations?.[estargzAnnotations.tocDigest])).toContain(toc);
+    const two = await builder(at);
+    await push(two, 'two', text, {});
+    expect(count(two, true)).toBe(1);
+    expect(await marksOf('two')).toEqual([toc, undefined]);
+  });
 
   test('a reader has what is there and adds nothing', async () => {
     const one = await builder(`${dirOf('reader')}?read-only=true`);

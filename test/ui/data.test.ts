@@ -1,6 +1,7 @@
 /** What the page makes of its data: layers of a graph, the critical path, pairs of steps, colours, statements. */
 import { describe, expect, test } from 'vitest';
 import type { Step } from '../../src/api/ui/types.ts';
+import { atOnce } from '../../src/workers/index.ts';
 import { spansOf } from '../../ui/data/ansi.ts';
 import { bytes, count, duration, time } from '../../ui/data/format.ts';
 import { layoutOf } from '../../ui/data/layout.ts';
@@ -19,24 +20,21 @@ function step(
 
 describe('the graph', () => {
   test('each step stands below all that it is made of, whatever the order', () => {
-    const { byDigest, layers } = layoutOf([
-      step('d', ['b', 'c']),
-      step('c', ['a']),
-      step('b', ['c']),
-      step('a'),
-    ]);
+    const { byDigest, layers } = atOnce(
+      layoutOf([step('d', ['b', 'c']), step('c', ['a']), step('b', ['c']), step('a')]),
+    );
     const layer = (digest: string) => byDigest.get(digest)?.layer;
     expect(['a', 'c', 'b', 'd'].map(layer)).toEqual([0, 1, 2, 3]);
     expect(layers).toBe(4);
   });
 
   test('a hostile circle and unknown inputs end', () => {
-    const { nodes } = layoutOf([step('a', ['b']), step('b', ['a', 'nowhere']), step('c', ['c'])]);
+    const { nodes } = atOnce(layoutOf([step('a', ['b']), step('b', ['a', 'nowhere']), step('c', ['c'])]));
     expect(nodes).toHaveLength(3);
   });
 
   test('neighbours stand beside each other rather than across', () => {
-    const { byDigest } = layoutOf([step('a'), step('b'), step('b2', ['b']), step('a2', ['a'])]);
+    const { byDigest } = atOnce(layoutOf([step('a'), step('b'), step('b2', ['b']), step('a2', ['a'])]));
     const place = (digest: string) => byDigest.get(digest)!.place;
     expect(place('a2') - place('b2')).toBe(place('a') - place('b'));
   });

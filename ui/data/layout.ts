@@ -1,6 +1,7 @@
 /**
  * Places the steps of a build in layers: each below all that it is made of, and beside its neighbours so that few lines
- * cross. Pure. K. Sugiyama's method: layers by the longest way, order by the mean place of neighbours.
+ * cross. Pure. K. Sugiyama's method: layers by the longest way, order by the mean place of neighbours. It is a
+ * generator, which yields where it may be interrupted: a thousand steps take longer than a frame of the page.
  */
 import type { Step } from '../../src/api/ui/types.ts';
 
@@ -21,12 +22,16 @@ export interface Layout {
 
 const sweeps = 6;
 
-export function layoutOf(steps: readonly Step[]): Layout {
+/** Steps that are looked at between two yields. */
+const together = 200;
+
+export function* layoutOf(steps: readonly Step[]): Generator<void, Layout> {
   const known = new Map(steps.map((step) => [step.digest, step]));
   const inputs = new Map(
     steps.map((step) => [step.digest, step.inputs.filter((digest) => known.has(digest))]),
   );
-  const layerOf = layersOf(steps, inputs);
+  yield;
+  const layerOf = yield* layersOf(steps, inputs);
   const layers: string[][] = [];
   for (const { digest } of steps) {
     const layer = layerOf.get(digest) ?? 0;
@@ -49,6 +54,7 @@ export function layoutOf(steps: readonly Step[]): Layout {
       );
       layer.sort((a, b) => (means.get(a) ?? 0) - (means.get(b) ?? 0));
       number(layer);
+      yield;
     }
   }
   const nodes = steps.map((step) => ({
@@ -70,10 +76,10 @@ function meanOf(neighbours: readonly string[], place: ReadonlyMap<string, number
 }
 
 /** The longest way from a step without inputs; without recursion, and whatever the order of the steps. */
-function layersOf(
+function* layersOf(
   steps: readonly Step[],
   inputs: ReadonlyMap<string, readonly string[]>,
-): ReadonlyMap<string, number> {
+): Generator<void, ReadonlyMap<string, number>> {
   const layer = new Map<string, number>();
   const open = new Set<string>();
   for (const { digest: first } of steps) {
@@ -89,8 +95,9 @@ function layersOf(
       }
       open.delete(digest);
       stack.pop();
-      if (!layer.has(digest))
-        layer.set(digest, Math.max(0, ...below.map((each) => (layer.get(each) ?? -1) + 1)));
+      if (layer.has(digest)) continue;
+      layer.set(digest, Math.max(0, ...below.map((each) => (layer.get(each) ?? -1) + 1)));
+      if (layer.size % together === 0) yield;
     }
   }
   return layer;

@@ -1,5 +1,4 @@
 /** All services of BuildKit's API for one daemon. */
-import { join } from 'node:path';
 import type { ConnectRouter, ServiceImpl } from '@connectrpc/connect';
 import { identityKey } from '../../auth/index.ts';
 import { allowedFrontends, type FrontendRule } from '../../engine/index.ts';
@@ -13,7 +12,7 @@ import { TraceService } from '../../pb/otlp/trace_service_pb.js';
 import { sessionOverCall } from '../../session/index.ts';
 import type { ApiHost } from '../shared/host.ts';
 import type { Observed } from '../shared/observed.ts';
-import type { BuildsByResult, RecordBuild } from '../shared/recording.ts';
+import type { BuildsByResult, RecordFollowed } from '../shared/recording.ts';
 import { usageService } from './control/disk-usage.ts';
 import { solveService } from './control/solve.ts';
 import { statusMethod } from './control/status.ts';
@@ -22,7 +21,7 @@ import { Gateways } from './gateway/gateways.ts';
 import { gatewayService } from './gateway/service.ts';
 import { buildsByResult } from './history/by-result.ts';
 import { contentService } from './history/content.ts';
-import { History } from './history/history.ts';
+import { openHistory } from './history/open.ts';
 import { historyService } from './history/service.ts';
 import { Jobs } from './jobs/jobs.ts';
 import { recordBuild } from './jobs/record-build.ts';
@@ -57,7 +56,7 @@ export interface BuildkitServices {
   /** The methods that get the bytes of messages rather than messages, by path. */
   raw: Readonly<Record<string, RawMethod>>;
   /** Begins the log and the record of a build that did not come by this API. */
-  record: RecordBuild;
+  record: RecordFollowed;
   /** The builds in the history by what they made. */
   buildsByResult: BuildsByResult;
   /** The running builds and the history. */
@@ -71,7 +70,7 @@ export async function buildkitServices(host: ApiHost, options: BuildkitOptions):
   const closing = new AbortController();
   const gateways = new Gateways();
   const jobs = new Jobs(host.engine.store.runDir);
-  const history = new History(join(host.engine.store.root, 'history.db'), options.history);
+  const history = openHistory(host.engine.store.root, options.history);
   const known = workerRecord(host, options);
   const worker = () => withPlatforms(known, host, options);
   const solve = solveService({

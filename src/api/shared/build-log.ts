@@ -15,6 +15,7 @@ import type {
   VertexEvent,
   WarningEvent,
 } from '../../progress/index.ts';
+import type { StepFacts } from '../../records/index.ts';
 import { Spool, type SpoolOptions } from './spool.ts';
 import { logMessages, logSize, StatusCollector } from './status.ts';
 
@@ -27,14 +28,6 @@ const batchBytes = 1 << 20;
 
 /** The most steps of which the use of the machine and the place in the Dockerfile are kept. */
 const mostSteps = 10_000;
-
-/** What is known of a build's steps besides its messages. */
-export interface StepFacts {
-  /** Where in Dockerfiles the steps stand. */
-  places: ReadonlyMap<Digest, SourceLocation>;
-  /** What they have used of the machine. */
-  usage: ReadonlyMap<Digest, StepUsage>;
-}
 
 /** A follower of a build. */
 export interface Follower {

@@ -3,7 +3,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Ask, Authority } from '../../auth/index.ts';
 import type { Observed } from './observed.ts';
-import type { BuildsByResult, RecordBuild } from './recording.ts';
+import type { BuildsByResult, RecordFollowed } from './recording.ts';
 
 /**
  * Finds out who makes a call and whether they may. It is asked once for each call, before the call's work starts.
@@ -21,7 +21,7 @@ export interface GrpcAcceptor {
    */
   accept(socket: Duplex, admit: AdmitCall): void;
   /** Begins the log and the record of a build that did not come by this API. */
-  readonly record?: RecordBuild;
+  readonly record?: RecordFollowed;
   /** The builds in the history by what they made. */
   readonly buildsByResult?: BuildsByResult;
   /** The running builds and the history. */

@@ -8,7 +8,7 @@ import type { Behind } from '../docker/behind/behind.ts';
 import type { Builds } from './builds.ts';
 import type { EventBus } from './events.ts';
 import type { Observed } from './observed.ts';
-import type { BuildsByResult, RecordBuild } from './recording.ts';
+import type { BuildsByResult, RecordFollowed } from './recording.ts';
 
 /** The sessions that clients have opened. */
 interface SessionPool {
@@ -45,7 +45,7 @@ export interface ApiHost {
    * Begins the log and the record of a build that did not come by BuildKit's API. Undefined where that API is not served:
    * nobody could ask for them.
    */
-  record?: RecordBuild;
+  record?: RecordFollowed;
   /** The builds in the history by what they made. Undefined where there is no history. */
   buildsByResult?: BuildsByResult;
   /** The running builds and the history. Undefined where BuildKit's API is not served. */

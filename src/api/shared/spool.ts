@@ -9,7 +9,7 @@ import { writeAll } from '../../linux/index.ts';
 
 /** The most bytes that are kept in memory. */
 const inMemory = 256 << 10;
-/** The most bytes that are read at once; a frame that is longer is read whole. */
+/** The most bytes that are read at once. */
 const readAtOnce = 512 << 10;
 
 /** How much a spool keeps, and where. */
@@ -59,9 +59,9 @@ export class Spool {
     if (this.#write(frames)) this.#size += frames.length;
   }
 
-  /** The frames that begin at a place, as many as are read at once; none at the end. */
-  read(at: number): Buffer {
-    const wanted = Math.min(readAtOnce, this.#size - at);
+  /** The frames that begin at a place, of `most` bytes together or one that is longer; none at the end. */
+  read(at: number, most = readAtOnce): Buffer {
+    const wanted = Math.min(most, this.#size - at);
     if (wanted <= 0) return Buffer.alloc(0);
     const bytes = this.#bytes(at, wanted);
     const whole = wholeFrames(bytes);

@@ -1,8 +1,7 @@
 /** A build as its progress has told it: steps, files, warnings, logs. It is fed as a running build's follower is. */
 import { explanationStart } from '../../explain/index.ts';
 import type { LogEvent, ProgressSink, StatusEvent, VertexEvent, WarningEvent } from '../../progress/index.ts';
-import { type BuildDetails, SourceFiles, useOf } from '../buildkit/history/details.ts';
-import type { StepFacts } from '../shared/build-log.ts';
+import { type BuildDetails, SourceFiles, type StepFacts, useOf } from '../../records/index.ts';
 import { StepLog } from './step-log.ts';
 import type { BuildChange, BuildDetail, BuildWarning, Place, SourceFile, Step, Transfer } from './types.ts';
 

@@ -32,7 +32,7 @@ export interface BuildSummary {
 }
 
 /** What a step's processes have used of the machine in all. What the machine does not count is missing. */
-export interface StepUse {
+interface StepUse {
   /** Processor time in ms. */
   cpuMs?: number;
   /** Bytes of memory at most. */

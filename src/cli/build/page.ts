@@ -1,8 +1,8 @@
 /** `drydock build --ui` and `bake --ui`: the page of the builds, while they run and until their user has seen enough. */
 import { randomUUID } from 'node:crypto';
-import type { RecordBuild } from '../../api/index.ts';
 import type { Engine } from '../../engine/index.ts';
 import { fail } from '../../errors/index.ts';
+import type { RecordBuild } from '../../records/index.ts';
 import type { CommandContext } from '../command.ts';
 import type { Endpoint } from '../remote/endpoint.ts';
 
@@ -23,7 +23,7 @@ interface PageOfBuild {
   readonly isOpened: boolean;
   /** Waits, once the build is over, until the command is told to stop; at once when nobody has opened the page. */
   seen(): Promise<void>;
-  close(): void;
+  close(): Promise<void>;
 }
 
 /** Opens the page that `--ui` asks for, of so many builds. */
@@ -38,7 +38,7 @@ export async function openPage(
   let server: Awaited<ReturnType<typeof openLink>>;
   if ('store' in place) {
     const { openBuildPage } = await import('../ui/build-page.ts');
-    const page = await openBuildPage(place.store.runDir, builds > 1);
+    const page = await openBuildPage(place.store, { at: builds > 1 ? '#/builds' : '#/builds?open=newest' });
     own = page;
     server = page;
   } else {
@@ -64,9 +64,9 @@ export async function openPage(
         ctx.signal.addEventListener('abort', () => resolve(), { once: true }),
       );
     },
-    close() {
+    async close() {
       forget();
-      server.close();
+      await server.close();
     },
   };
 }

@@ -8,8 +8,10 @@ import {
 } from '../../engine/index.ts';
 import { type DrydockError, toDrydockError } from '../../errors/index.ts';
 import type { ProgressSink } from '../../progress/index.ts';
+import { type NoteHelp, noteBuild, recorded } from '../../records/index.ts';
 import { type InProcessOptions, inProcessSession } from '../../session/index.ts';
 import type { DebugInspector } from '../debug/inspector.ts';
+import { ownOwner } from '../own-authority.ts';
 import type { Endpoint } from '../remote/endpoint.ts';
 import type { OwnPage } from './page.ts';
 import type { PreparedBuild } from './prepare.ts';
@@ -67,19 +69,19 @@ async function solve(
   if ('store' in place) {
     const request = dockerfileBuild(options);
     const asked = inspector === undefined ? request : await inspectedRequest(request, inspector, signal);
-    if (page === undefined) return localBuild(place, asked, offered, sink, signal);
-    const { recorded } = await import('../../api/docker/build/recorded.ts');
+    // Questions about a Dockerfile build nothing.
+    if (options.check || options.subrequest !== undefined)
+      return localBuild(place, asked, offered, sink, signal);
     const stop = new AbortController();
-    const either = AbortSignal.any([signal, stop.signal]);
-    // The owner is the one who runs the command.
-    return recorded(
-      page,
-      '',
-      options,
+    const either = page === undefined ? signal : AbortSignal.any([signal, stop.signal]);
+    return recorded({
+      record: page?.record ?? noteBuild(place.store.root, noteHelp),
+      owner: ownOwner(),
+      asked: options,
       sink,
-      (both, kept) => localBuild(place, { ...asked, ...kept }, offered, both, either),
-      (ref) => page.runs(ref, () => stop.abort(new Error('the build was cancelled on its page'))),
-    );
+      run: (both, kept) => localBuild(place, { ...asked, ...kept }, offered, both, either),
+      called: (ref) => page?.runs(ref, () => stop.abort(new Error('the build was cancelled on its page'))),
+    });
   }
   const { remoteBuild } = await import('../remote/build.ts');
   return remoteBuild(place, options, offered, sink, signal, { inspector, ref });
@@ -118,4 +120,9 @@ async function localBuild(
   } finally {
     await session.close();
   }
+}
+
+/** Loaded only when asked for: the history's libraries are not small. */
+async function noteHelp(): Promise<NoteHelp> {
+  return (await import('../../api/notes/help.ts')).noteHelp;
 }

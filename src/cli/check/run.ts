@@ -1,81 +1,134 @@
-/** `drydock build --check`: the findings, in the form that is asked for, and what is safe to mend of them mended. */
+/** `--check` of `drydock build` and `drydock bake`: the findings of Dockerfiles, and what is safe to mend of them mended. */
+import { realpath } from 'node:fs/promises';
 import { join } from 'node:path';
 import { warningEvent } from '../../engine/index.ts';
 import { DrydockError, fail } from '../../errors/index.ts';
 import type { LintWarning } from '../../frontend/index.ts';
+import { rawName } from '../../linux/index.ts';
 import { isRemoteUrl } from '../../words/index.ts';
 import type { BuildFlags } from '../build/prepare.ts';
-import type { CommandContext } from '../command.ts';
 import { fixFile } from './fix-file.ts';
-import { type CheckOutcome, checkForm, reportOf } from './report.ts';
+import type { CheckOutcome } from './outcome.ts';
+import { type CheckForm, checkForm } from './report.ts';
 
 /** Throws `invalid` for flags of a check that do not fit the others. */
 export function refuseCheckFlags(flags: BuildFlags, context: string): void {
-  const { check, fix, file, 'check-format': form } = flags;
-  checkForm(form);
-  if (!check && (fix || form !== undefined)) {
-    throw fail('invalid', 'client', `${fix ? '--fix' : '--check-format'} goes with --check`);
-  }
-  if (fix && localDockerfile(file, context, '') === undefined) {
+  refuseWithoutCheck(flags);
+  if (flags.fix && localDockerfile({ file: flags.file, context }, '') === undefined) {
     throw fail('invalid', 'client', '--fix writes a Dockerfile of this machine: not one of stdin or a URL', {
       hint: 'Leave out --fix, or name the file with -f.',
     });
   }
 }
 
+/** Throws `invalid` for a form that there is not, and for flags of a check without one. */
+export function refuseWithoutCheck({
+  check,
+  fix,
+  'check-format': form,
+}: Pick<BuildFlags, 'check' | 'fix' | 'check-format'>): void {
+  checkForm(form);
+  if (!check && (fix || form !== undefined)) {
+    throw fail('invalid', 'client', `${fix ? '--fix' : '--check-format'} goes with --check`);
+  }
+}
+
+/** A Dockerfile that is checked. */
+export interface Check {
+  /** The bake target, where several are checked. */
+  name?: string;
+  /** The Dockerfile that was named, if any, and the context. */
+  file: string | undefined;
+  context: string;
+  /**
+   * Runs the checks once, and tells each finding before it resolves to all of them. Of a Dockerfile that cannot be built
+   * it rejects, with the place in it.
+   */
+  find(tell: (warning: LintWarning) => void): Promise<LintWarning[]>;
+}
+
 /** The path of the Dockerfile that was named, or is `name` in the context; undefined: it comes from elsewhere. */
-function localDockerfile(file: string | undefined, context: string, name: string): string | undefined {
+export function localDockerfile(
+  { file, context }: Pick<Check, 'file' | 'context'>,
+  name: string,
+): string | undefined {
   const isElsewhere = context === '-' || isRemoteUrl(context);
   if (file === '-' || (file !== undefined && isRemoteUrl(file))) return undefined;
   if (file !== undefined && !isElsewhere) return file;
   return isElsewhere ? undefined : join(context, name);
 }
 
-/**
- * Checks, prints the report and returns the exit code. `find` runs the checks once; it is called again after each
- * round of mending, as one mend leads to another. Of a Dockerfile that cannot be built it rejects, with the place in it,
- * and calls `tell` with the findings before that.
- */
-export async function runCheck(
-  flags: BuildFlags,
-  context: string,
-  { stdout, stderr }: Pick<CommandContext, 'stdout' | 'stderr'>,
-  find: (tell: (warning: LintWarning) => void) => Promise<LintWarning[]>,
-): Promise<number> {
-  const form = checkForm(flags['check-format']);
-  let outcome = await checked(find, form !== 'text');
-  const pathOf = ({ warnings, failure }: Pick<CheckOutcome, 'warnings' | 'failure'>) => {
+/** The outcome of a check. In other forms than text a mistake of the Dockerfile is part of it; it is thrown otherwise. */
+export async function outcomeOf(check: Check, form: CheckForm): Promise<CheckOutcome> {
+  const told: LintWarning[] = [];
+  const outcome = (warnings: readonly LintWarning[], failure?: DrydockError): CheckOutcome => {
     const location = warnings[0]?.location ?? failure?.source;
-    return localDockerfile(flags.file, context, location?.filename ?? 'Dockerfile');
+    const path = localDockerfile(check, location?.filename ?? 'Dockerfile');
+    return { name: check.name, warnings, failure, path, cwd: process.cwd() };
   };
-  if (flags.fix) {
-    const fixed: LintWarning[] = [];
-    for (let path = pathOf(outcome); path !== undefined; path = pathOf(outcome)) {
-      const mended = await fixFile(path, outcome.warnings);
-      if (mended.length === 0) break;
-      if (fixed.length === 0) stderr.write(`Mended in ${path}:\n`);
-      for (const each of mended) stderr.write(` - ${warningEvent(each).short}\n`);
-      fixed.push(...mended);
-      outcome = await checked(find, form !== 'text');
-    }
-    if (fixed.length === 0 && outcome.warnings.length > 0) {
-      stderr.write('Nothing could be mended without knowing what is meant.\n');
-    }
+  try {
+    return outcome(await check.find((warning) => told.push(warning)));
+  } catch (failure) {
+    if (form === 'text' || !(failure instanceof DrydockError) || failure.source === undefined) throw failure;
+    return outcome(told, failure);
   }
-  stdout.write(reportOf(form, { ...outcome, path: pathOf(outcome), cwd: process.cwd() }));
-  return outcome.warnings.length > 0 || outcome.failure !== undefined ? 1 : 0;
 }
 
-/** The outcome of the checks. With `keeps` a mistake of the Dockerfile is part of it; it is thrown otherwise. */
-async function checked(
-  find: (tell: (warning: LintWarning) => void) => Promise<LintWarning[]>,
-  keeps: boolean,
-): Promise<Pick<CheckOutcome, 'warnings' | 'failure'>> {
-  const told: LintWarning[] = [];
-  try {
-    return { warnings: await find((warning) => told.push(warning)) };
-  } catch (failure) {
-    if (!keeps || !(failure instanceof DrydockError) || failure.source === undefined) throw failure;
-    return { warnings: told, failure };
+/** A check with its outcome. */
+export interface Checked {
+  check: Check;
+  outcome: CheckOutcome;
+}
+
+/**
+ * Mends what can be mended, each Dockerfile once however many targets are of it, and tells of it. What was mended is
+ * checked again, as one mend leads to another. Returns the outcomes that are left.
+ */
+export async function mendAll(
+  checks: readonly Checked[],
+  form: CheckForm,
+  stderr: { write(text: string): unknown },
+): Promise<Checked[]> {
+  const left = [...checks];
+  const told = new Set<string>();
+  for (;;) {
+    const byFile = new Map<string, number[]>();
+    for (const [i, { outcome }] of left.entries()) {
+      if (outcome.path === undefined || outcome.warnings.length === 0) continue;
+      const file = await realpath(rawName(outcome.path)).catch(() => outcome.path as string);
+      byFile.set(file, [...(byFile.get(file) ?? []), i]);
+    }
+    const again: number[] = [];
+    for (const places of byFile.values()) {
+      const outcomes = places.map((i) => (left[i] as Checked).outcome);
+      const path = outcomes[0]?.path as string;
+      const mended = await fixFile(path, distinct(outcomes.flatMap(({ warnings }) => warnings)));
+      if (mended.length === 0) continue;
+      if (!told.has(path)) stderr.write(`Mended in ${path}:\n`);
+      told.add(path);
+      for (const each of mended) stderr.write(` - ${warningEvent(each).short}\n`);
+      again.push(...places);
+    }
+    if (again.length === 0) break;
+    for (const i of again) {
+      const { check } = left[i] as Checked;
+      left[i] = { check, outcome: await outcomeOf(check, form) };
+    }
   }
+  if (told.size === 0 && left.some(({ outcome }) => outcome.warnings.length > 0)) {
+    stderr.write('Nothing could be mended without knowing what is meant.\n');
+  }
+  return left;
+}
+
+/** Findings without those that are said twice. */
+function distinct(findings: readonly LintWarning[]): LintWarning[] {
+  const key = ({ rule, message, location: { ranges } }: LintWarning) =>
+    JSON.stringify([rule, message, ranges]);
+  return [...new Map(findings.map((finding) => [key(finding), finding])).values()];
+}
+
+/** Whether anything was found. */
+export function isFaulty({ warnings, failure }: CheckOutcome): boolean {
+  return warnings.length > 0 || failure !== undefined;
 }

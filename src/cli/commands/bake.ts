@@ -8,23 +8,24 @@ import {
 } from '../../bake/index.ts';
 import { type BuildResult, warningEvent } from '../../engine/index.ts';
 import { type DrydockError, fail, toDrydockError } from '../../errors/index.ts';
-import { lintResults } from '../../frontend/index.ts';
 import { isRemoteUrl, parseBool } from '../../words/index.ts';
+import { TargetChecks } from '../bake/checks.ts';
 import { bakeDefinitions, bakeFiles } from '../bake/files.ts';
 import { withLinkedBuilds } from '../bake/linked.ts';
 import { definitionList } from '../bake/list.ts';
 import { prefixed } from '../bake/prefixed.ts';
 import { checkRights } from '../bake/rights.ts';
 import { targetBuild } from '../bake/target-flags.ts';
-import { callAnswer, parseCall } from '../build/call.ts';
+import { callAnswer } from '../build/call.ts';
 import { buildFlags } from '../build/flags.ts';
 import { noting } from '../build/noting.ts';
 import { openPage, refuseUiWith } from '../build/page.ts';
 import { type PreparedBuild, prepareBuild } from '../build/prepare.ts';
 import { refuseBuilder } from '../build/refused-flags.ts';
-import { checkReport, warningSummary } from '../build/report.ts';
+import { warningSummary } from '../build/report.ts';
 import { metadataOf, resultLine } from '../build/result.ts';
 import { runPrepared } from '../build/run.ts';
+import { telling } from '../check/finding.ts';
 import { type CommandContext, command } from '../command.ts';
 import { openInspector } from '../debug/open.ts';
 import { errorText } from '../error-text.ts';
@@ -47,12 +48,14 @@ const bakeFlags = {
     help: 'build, or check, outline, targets: ask about the Dockerfiles; outline,format=json',
   },
   check: { type: 'bool', help: 'Short for --call check' },
+  'check-format': buildFlags['check-format'],
   file: {
     type: 'list',
     short: 'f',
     value: 'FILE',
     help: 'Bake or compose file; - reads stdin (default: docker-bake.hcl, compose.yaml, …)',
   },
+  fix: { type: 'bool', help: 'With --check: mend in the Dockerfiles what can be mended safely' },
   list: {
     type: 'string',
     value: 'targets|variables',
@@ -119,8 +122,9 @@ async function bake(flags: Flags, operands: string[], ctx: CommandContext): Prom
     return 0;
   }
   checkRights(plan.targets, flags.allow, trustedBy(flags.set), ctx.env);
-  const prepared = await prepareAll(plan.targets, flags, ctx);
   const names = [...plan.targets].flatMap(([name, { linked }]) => (linked ? [] : [name])).sort();
+  const checks = new TargetChecks(flags, plan.targets, names);
+  const prepared = await prepareAll(plan.targets, flags, ctx);
   const remote = await ctx.remote();
   const place = remote?.endpoint ?? (await ctx.engine());
   const printer = restingPrinter(mode, ctx.stderr);
@@ -135,15 +139,16 @@ async function bake(flags: Flags, operands: string[], ctx: CommandContext): Prom
   const builds = names.map(async (name, i) => {
     const build = withLinkedBuilds(name, prepared);
     const shown = names.length === 1 ? printer : prefixed(printer, name);
+    const sink = noting(findings, shown, ctx.explain !== false);
+    const more = { inspector, page: page?.own, ref: page?.refs[i] };
+    const run = async (to = sink) => {
+      const result = await runPrepared(build, place, to, signal, more);
+      results.set(name, result);
+      return result;
+    };
     try {
-      results.set(
-        name,
-        await runPrepared(build, place, noting(findings, shown, ctx.explain !== false), signal, {
-          inspector,
-          page: page?.own,
-          ref: page?.refs[i],
-        }),
-      );
+      if (!build.options.check) await run();
+      else await checks.run(name, async (tell) => (await run(telling(sink, tell))).warnings);
     } catch (err) {
       const error = toDrydockError(err);
       if (error.code !== 'canceled') error.message = `target ${name}: ${error.message}`;
@@ -154,8 +159,9 @@ async function bake(flags: Flags, operands: string[], ctx: CommandContext): Prom
     }
   });
   const ended = await Promise.allSettled(builds);
-  printer.close();
   const errors = ended.flatMap((end) => (end.status === 'rejected' ? [toDrydockError(end.reason)] : []));
+  printer.close();
+  if (errors.length === 0) await checks.mend(ctx.stderr).catch((err) => errors.push(toDrydockError(err)));
   if (errors.length > 0) {
     if (loud) ctx.stderr.write(warningSummary(findings));
     const error = errors.find(({ code }) => code !== 'canceled') ?? (errors[0] as DrydockError);
@@ -163,13 +169,14 @@ async function bake(flags: Flags, operands: string[], ctx: CommandContext): Prom
     // What went wrong is told before the page is looked at.
     if (told) ctx.stderr.write(errorText(error));
     await page?.seen();
-    page?.close();
+    await page?.close();
     if (told) return 1;
     throw error;
   }
-  const code = await report(flags, names, plan.targets, prepared, results, ctx, loud ? 'loud' : mode);
+  const told = await report(flags, names, plan.targets, prepared, results, ctx, loud ? 'loud' : mode);
+  const code = checks.report(ctx.stdout) || told;
   await page?.seen();
-  page?.close();
+  await page?.close();
   return code;
 }
 
@@ -290,10 +297,6 @@ function pushes({ output = [] }: PlannedTarget): boolean {
   return output.some(({ type, push }) => type === 'registry' || parseBool(String(push ?? '')) === true);
 }
 
-function jsonText(json: object): string {
-  return `${JSON.stringify(json, undefined, 2)}\n`;
-}
-
 async function report(
   flags: Flags,
   names: readonly string[],
@@ -307,15 +310,13 @@ async function report(
   let code = 0;
   for (const name of names) {
     const { options } = prepared.get(name) as PreparedBuild;
-    const result = results.get(name) as BuildResult;
+    const result = results.get(name);
+    // The checks tell of a Dockerfile that cannot be built by themselves.
+    if (result === undefined) continue;
     metadata[name] = metadataOf(options, result);
     const call = plan.get(name)?.call ?? 'build';
-    if (options.check) {
-      const { format, ignoreStatus } = parseCall(call);
-      const found = format === 'json' ? jsonText(lintResults(result.warnings)) : checkReport(result.warnings);
-      ctx.stdout.write(`${names.length === 1 || format === 'json' ? '' : `${name}: `}${found}`);
-      if (result.warnings.length > 0 && !ignoreStatus) code = 1;
-    } else if (options.subrequest !== undefined) {
+    if (options.check) continue;
+    if (options.subrequest !== undefined) {
       const answer = callAnswer(call, result);
       ctx.stdout.write(`${names.length === 1 ? '' : `${name}:\n`}${answer.text}`);
       code ||= answer.code;

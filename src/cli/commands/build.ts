@@ -1,7 +1,5 @@
 import { type BuildOptions, type BuildResult, type Engine, warningEvent } from '../../engine/index.ts';
 import { fail, toDrydockError } from '../../errors/index.ts';
-import type { LintWarning } from '../../frontend/index.ts';
-import type { ProgressSink } from '../../progress/index.ts';
 import { callAnswer, parseCall } from '../build/call.ts';
 import { buildFlags } from '../build/flags.ts';
 import { noting } from '../build/noting.ts';
@@ -10,7 +8,8 @@ import { type BuildFlags, prepareBuild } from '../build/prepare.ts';
 import { warningSummary } from '../build/report.ts';
 import { metadataOf, resultLine } from '../build/result.ts';
 import { runPrepared } from '../build/run.ts';
-import { findingOf } from '../check/finding.ts';
+import { telling } from '../check/finding.ts';
+import type { Check } from '../check/run.ts';
 import { type CommandContext, command } from '../command.ts';
 import { openInspector } from '../debug/open.ts';
 import { errorText } from '../error-text.ts';
@@ -74,17 +73,25 @@ export async function runBuildCommand(
   let result: BuildResult & { lock?: object };
   try {
     if (flags.check) {
-      const { runCheck } = await import('../check/run.ts');
-      const code = await runCheck(flags, context, ctx, async (tell) => {
-        const telling = { ...sink, warning: toldTo(tell, sink) };
-        printer.resume();
-        try {
-          return (await runPrepared(prepared, place, telling, ctx.signal)).warnings;
-        } finally {
-          printer.pause();
-        }
-      });
-      return flags.call === undefined ? code : 0;
+      const { isFaulty, mendAll, outcomeOf } = await import('../check/run.ts');
+      const { checkForm, reportOf } = await import('../check/report.ts');
+      const form = checkForm(flags['check-format']);
+      const check: Check = {
+        file: flags.file,
+        context,
+        async find(tell) {
+          printer.resume();
+          try {
+            return (await runPrepared(prepared, place, telling(sink, tell), ctx.signal)).warnings;
+          } finally {
+            printer.pause();
+          }
+        },
+      };
+      const checked = [{ check, outcome: await outcomeOf(check, form) }];
+      const [{ outcome } = checked[0]!] = flags.fix ? await mendAll(checked, form, ctx.stderr) : checked;
+      ctx.stdout.write(reportOf(form, [outcome]));
+      return isFaulty(outcome) && flags.call === undefined ? 1 : 0;
     }
     const shown = { page: page?.own, ref: page?.refs[0] };
     result = await runPrepared(prepared, place, sink, ctx.signal, { inspector, ...shown });
@@ -95,7 +102,7 @@ export async function runBuildCommand(
     // What went wrong is told before the page is looked at.
     if (told) ctx.stderr.write(errorText(toDrydockError(err)));
     await page?.seen();
-    page?.close();
+    await page?.close();
     if (told) return 1;
     throw err;
   }
@@ -116,7 +123,7 @@ export async function runBuildCommand(
       ctx.stderr.write('\nReproducible: two builds without cache made the same\n');
   }
   await page?.seen();
-  page?.close();
+  await page?.close();
   return inspector?.exitCode ?? 0;
 }
 
@@ -133,15 +140,6 @@ function withCall(flags: BuildFlags): BuildFlags {
     check: true,
     'check-format': flags['check-format'] ?? format,
     call: ignoreStatus ? flags.call : undefined,
-  };
-}
-
-/** What is done with warnings, findings of the checks being told elsewhere, too. */
-function toldTo(tell: (finding: LintWarning) => void, sink: ProgressSink): ProgressSink['warning'] {
-  return (event) => {
-    const finding = findingOf(event);
-    if (finding !== undefined) tell(finding);
-    sink.warning(event);
   };
 }
 

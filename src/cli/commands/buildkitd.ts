@@ -3,9 +3,11 @@ import { join } from 'node:path';
 import {
   type BuildkitdConfig,
   buildkitdSetup,
+  containerdRuntimes,
   createLog,
   defaultAddress,
   logLevelOf,
+  otherRuntime,
   policyWithin,
   type ReadConfig,
   readBuildkitdToml,
@@ -40,7 +42,7 @@ import { serve } from '../serve.ts';
 const defaultConfigFile = join(configFolder('buildkit'), 'buildkitd.toml');
 
 /** Flags of buildkitd that scripts pass and that change nothing here; a warning says so. */
-const idle = ['containerd-worker-runtime', 'oci-worker-proxy-snapshotter-path', 'otel-socket-path'] as const;
+const idle = ['oci-worker-proxy-snapshotter-path', 'otel-socket-path'] as const;
 const idleBool = ['save-cache-debug'] as const;
 
 /** The flags of a worker's network. */
@@ -113,6 +115,12 @@ export default command({
       help: 'platforms that clients are told of',
     },
     'containerd-worker-labels': { type: 'list', value: 'NAME=VALUE', help: "the worker's labels" },
+    'containerd-worker-runtime': {
+      type: 'string',
+      value: 'NAME',
+      help: 'io.containerd.runc.v2 alone',
+      hidden: true,
+    },
     'containerd-worker-namespace': { type: 'string', value: 'NAME', help: 'default buildkit' },
     'containerd-max-parallelism': { type: 'string', value: 'N', help: 'most steps that run at a time' },
     'containerd-worker-apparmor-profile': {
@@ -226,6 +234,14 @@ export default command({
     const log = createLog({ format: settings.logFormat ?? 'text', level: 'info', write: writeLog });
     for (const warning of warnings) log('warn', warning);
     const given = new Map<string, unknown>(Object.entries(values));
+    const runtime = values['containerd-worker-runtime'] ?? '';
+    if (!containerdRuntimes.includes(runtime)) {
+      throw fail(
+        'unsupported',
+        'client',
+        `--containerd-worker-runtime=${runtime} is not obeyed: ${otherRuntime}`,
+      );
+    }
     for (const name of [...idle, ...idleBool]) {
       if (isGiven(given.get(name))) log('warn', `--${name} has no effect here`);
     }

@@ -5,7 +5,7 @@ import { ago, table } from '../units.ts';
 export default command({
   usage: '[BUILD [BUILD]]',
   summary: `Say why the steps of a build were not cached, and what they used of the machine: of the last build, or of one that --list shows
-(by the beginning of its ID). Of two builds: what differs between their steps.`,
+or drydock history ls has (by the beginning of its ID). Of two builds: what differs between their steps.`,
   flags: {
     list: { type: 'bool', help: 'The last 50 builds, and how many steps each ran' },
   },
@@ -20,9 +20,10 @@ export default command({
       const { buildReport, comparedBuilds, listedBuilds } = await import('../../explain/reports.ts');
       const { root } = (await ctx.engine()).store;
       const place = { folder: root, listDb: `${root}/lists.db` };
+      const [one, two] = await idsIn(root, [first, second]);
       if (flags.list) report = { builds: listedBuilds(place), steps: [] };
-      else if (first === undefined || second === undefined) report = buildReport(place, first);
-      else report = await comparedBuilds(place, first, second);
+      else if (one === undefined || two === undefined) report = buildReport(place, one);
+      else report = await comparedBuilds(place, one, two);
     }
     const { builds, steps } = report;
     if (flags.list) {
@@ -41,3 +42,15 @@ export default command({
     return 0;
   },
 });
+
+/** The builds' IDs, where the history of the root knows them by the words. */
+async function idsIn(root: string, words: readonly (string | undefined)[]) {
+  if (words[0] === undefined) return words;
+  const [{ openHistory }, { explainedAs }, { everybody }] = await Promise.all([
+    import('../../api/buildkit/history/open.ts'),
+    import('../../api/buildkit/history/explained-as.ts'),
+    import('../history/builds.ts'),
+  ]);
+  const history = openHistory(root);
+  return explainedAs(history, everybody, words).finally(() => history.close());
+}

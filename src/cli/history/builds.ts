@@ -61,28 +61,29 @@ function historyAt(endpoint: Endpoint, signal: AbortSignal): BuildHistory {
 }
 
 /** Everybody's builds: the root is the caller's. */
-const reach = { owner: '', all: true };
+export const everybody = { owner: '', all: true };
 
 async function historyHere(root: string): Promise<BuildHistory> {
-  const [{ History }, { recordFilter }] = await Promise.all([
-    import('../../api/buildkit/history/history.ts'),
+  const [{ openHistory: openAt }, { recordFilter }] = await Promise.all([
+    import('../../api/buildkit/history/open.ts'),
     import('../../api/buildkit/history/filter.ts'),
   ]);
-  const history = new History(`${root}/history.db`);
+  const history = openAt(root);
+  await history.settled();
   return {
     async list(filters) {
       const fits = recordFilter(filters);
       const records: BuildHistoryRecord[] = [];
-      for await (const record of history.list(reach)) if (fits(record)) records.push(record);
+      for await (const record of history.list(everybody)) if (fits(record)) records.push(record);
       return records;
     },
     async *progress(ref) {
-      const messages = await history.statusOf(reach, ref);
+      const messages = await history.statusOf(everybody, ref);
       if (messages === undefined) throw fail('not-found', 'client', `no such build ${ref}`);
       yield* messages;
     },
     async remove(ref) {
-      if (!history.delete(reach, ref)) throw fail('not-found', 'client', `no such build ${ref}`);
+      if (!history.delete(everybody, ref)) throw fail('not-found', 'client', `no such build ${ref}`);
     },
     close: () => history.close(),
   };

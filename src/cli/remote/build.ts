@@ -4,7 +4,6 @@ import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import type { Writable } from 'node:stream';
 import { createClient } from '@connectrpc/connect';
-import { imageSizeKey } from '../../api/index.ts';
 import { formatProvenance, formatSbom } from '../../attest/index.ts';
 import {
   type BuildOptions,
@@ -18,6 +17,7 @@ import { type DockerfileRequest, type LintWarning, optionsOf } from '../../front
 import { type Descriptor, type Digest, normalizeName } from '../../oci/index.ts';
 import { LLBBridge } from '../../pb/moby/buildkit/v1/frontend/gateway_pb.js';
 import type { ProgressSink } from '../../progress/index.ts';
+import { imageSizeKey } from '../../records/index.ts';
 import { type CacheSpec, withLentKeys } from '../../remote-cache/index.ts';
 import {
   type InProcessOptions,

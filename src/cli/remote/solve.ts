@@ -2,11 +2,12 @@
 import { randomUUID } from 'node:crypto';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { createClient, type Transport } from '@connectrpc/connect';
-import { buildIdHeader, findingsOf, imageSizeKey, replay } from '../../api/index.ts';
+import { buildIdHeader, findingsOf, replay } from '../../api/index.ts';
 import { canceled, type DrydockError } from '../../errors/index.ts';
 import type { LintWarning } from '../../frontend/index.ts';
 import { Control, type SolveRequestSchema } from '../../pb/moby/buildkit/v1/control_pb.js';
 import type { ProgressSink } from '../../progress/index.ts';
+import { imageSizeKey } from '../../records/index.ts';
 import type { Endpoint } from './endpoint.ts';
 import { failureOf } from './failure.ts';
 import { grpcTo } from './grpc.ts';

@@ -1,8 +1,8 @@
-/** The page of the builds that run in this process, without a daemon. */
-import { userInfo } from 'node:os';
-import { join } from 'node:path';
-import type { RecordBuild } from '../../api/index.ts';
-import type { Authority } from '../../auth/index.ts';
+/** The page of the builds of a root, without a daemon: of those that run in this process, and of the ended ones. */
+
+import type { Engine } from '../../engine/index.ts';
+import type { RecordBuild } from '../../records/index.ts';
+import { ownAuthority } from '../own-authority.ts';
 import { type LinkServer, openLink } from './link-server.ts';
 
 interface BuildPage extends LinkServer {
@@ -12,25 +12,26 @@ interface BuildPage extends LinkServer {
   runs(ref: string, cancel: () => void): void;
 }
 
-/** The one who runs the command sees its builds, and nothing else is behind the page. */
-const owner = `peer ${userInfo().uid}`;
+/** Where the page begins, and the port that it is at. */
+interface PageOptions {
+  at?: string;
+  port?: number;
+}
 
-/** Opens the page, of one build or of several. `folder` is removed with the process; the records lie there. */
-export async function openBuildPage(folder: string, several: boolean): Promise<BuildPage> {
-  const [{ History }, { Jobs }, { recordBuild }, { uiApi }] = await Promise.all([
-    import('../../api/buildkit/history/history.ts'),
+/** Opens the page. The one who runs the command sees their own builds, and nothing else is behind it. */
+export async function openBuildPage(
+  { root, runDir }: Pick<Engine['store'], 'root' | 'runDir'>,
+  { at, port }: PageOptions,
+): Promise<BuildPage> {
+  const [{ openHistory }, { Jobs }, { recordBuild }, { uiApi }] = await Promise.all([
+    import('../../api/buildkit/history/open.ts'),
     import('../../api/buildkit/jobs/jobs.ts'),
     import('../../api/buildkit/jobs/record-build.ts'),
     import('../../api/ui/server.ts'),
   ]);
-  const jobs = new Jobs(folder);
-  const history = new History(join(folder, 'ui-history.db'));
-  const { uid, gid } = userInfo();
-  const authority: Authority = {
-    identity: { kind: 'peer', uid, gid, pid: process.pid, groups: [] },
-    scopes: new Set(['build']),
-    allow: new Set(),
-  };
+  const jobs = new Jobs(runDir);
+  const history = openHistory(root);
+  const authority = ownAuthority();
   const running = new Map<string, () => void>();
   const cancel = (_: unknown, ref: string) => {
     running.get(ref)?.();
@@ -41,19 +42,18 @@ export async function openBuildPage(folder: string, several: boolean): Promise<B
     log: () => {},
     admit: async () => authority,
   });
-  const server = await openLink({ at: several ? '#/builds' : '#/builds?open=newest', answer: ui.handle });
-  const record = recordBuild({ jobs, history });
+  const server = await openLink({ at, port, answer: ui.handle });
   return {
     link: server.link,
     get opened() {
       return server.opened;
     },
-    record: (asked) => record({ ...asked, owner }),
+    record: recordBuild({ jobs, history }),
     runs: (ref, stop) => void running.set(ref, stop),
-    close() {
+    async close() {
       ui.close();
       server.close();
-      void history.close();
+      await history.close();
     },
   };
 }

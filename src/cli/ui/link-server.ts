@@ -13,7 +13,7 @@ export interface LinkServer {
   readonly link: string;
   /** Whether somebody has followed it. */
   readonly opened: boolean;
-  close(): void;
+  close(): void | Promise<void>;
 }
 
 interface LinkOptions {

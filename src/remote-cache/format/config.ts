@@ -3,7 +3,7 @@
  * https://github.com/moby/buildkit/blob/master/cache/remotecache/v1/doc.go
  */
 import { fail } from '../../errors/index.ts';
-import { type Digest, digestOf, isDigest, jsonExcess } from '../../oci/index.ts';
+import { chunkAnnotations, type Digest, digestOf, isDigest, jsonExcess } from '../../oci/index.ts';
 
 const mountsField = 'drydock.cachemounts';
 
@@ -36,6 +36,8 @@ interface LayerAbout {
   size: number;
   /** When it was made, in ms since the epoch, if that is known. */
   madeAt?: number;
+  /** How its files are read one by one, when they can be (`chunkAnnotations`). BuildKit does not look at it. */
+  chunked?: Record<string, string>;
 }
 
 export interface ConfigLink {
@@ -120,15 +122,17 @@ export function parseInlineRecords(bytes: Uint8Array, count: number): ConfigReco
 /** What a layer says of itself; undefined when it does not say all. */
 function readAbout(value: unknown): LayerAbout | undefined {
   if (!isObject(value)) return undefined;
-  const { mediaType, diffID, size, createdAt } = value;
+  const { mediaType, diffID, size, createdAt, chunked } = value;
   if (typeof mediaType !== 'string' || typeof diffID !== 'string' || !isDigest(diffID)) return undefined;
   const madeAt = typeof createdAt === 'string' ? Date.parse(createdAt) : Number.NaN;
+  const annotations = isObject(chunked) ? chunkAnnotations({ annotations: chunked }) : undefined;
   return {
     mediaType,
     diffId: diffID,
     size: index(size ?? 0, 'size'),
     // Go writes the year 1 when it has no time.
     ...(madeAt > 0 ? { madeAt } : {}),
+    ...(annotations && { chunked: annotations }),
   };
 }
 
@@ -168,9 +172,9 @@ export function encodeInlineRecords(records: readonly ConfigRecord[]): Buffer {
   );
 }
 
-function aboutJson({ mediaType, diffId, size, madeAt }: LayerAbout): unknown {
+function aboutJson({ mediaType, diffId, size, madeAt, chunked }: LayerAbout): unknown {
   const createdAt = madeAt === undefined ? noTime : new Date(madeAt).toISOString();
-  return { mediaType, diffID: diffId, size, createdAt };
+  return { mediaType, diffID: diffId, size, createdAt, ...(chunked && { chunked }) };
 }
 
 /** Go's zero time. Without real times, the same build gives the same cache to the byte. */

@@ -1,61 +1,38 @@
-/** The graph of a build's steps, with their states as they are now and the critical path. Only what is in sight is made. */
+/**
+ * The graph of a build's steps, with their states as they are now and the critical path. Only what is in sight is made,
+ * a part of it with each frame.
+ */
 
 import { Component } from 'preact';
-import { useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
 import type { Step } from '../../../src/api/ui/types.ts';
+import { edgesInSight, nodeSize, nodesInSight, sizeOf, type View, xOf, yOf } from '../../data/drawing.ts';
 import { duration } from '../../data/format.ts';
-import { layoutOf, type Placed } from '../../data/layout.ts';
+import { type Layout, layoutOf } from '../../data/layout.ts';
 import { addressOf } from '../../data/router.ts';
+import { inSlices } from '../../data/slices.ts';
 import { criticalPath, splitName, stateOf, stateWords, tookOf } from '../../data/steps.ts';
 import type { TabProps } from '../build.tsx';
 
-const node = { width: 216, height: 46 };
-const gap = { x: 24, y: 34 };
-/** What is made beyond the part in sight, and by how much that part moves before more is made, in pixels. */
-const margin = 300;
+/** By how much the part in sight moves before more is made, in pixels. */
 const stride = 200;
-
-const xOf = ({ place }: Placed) => place * (node.width + gap.x) + gap.x;
-const yOf = ({ layer }: Placed) => layer * (node.height + gap.y) + gap.y;
+/** The nodes, and the lines, that are made in one frame at most. */
+const perFrame = 30;
 
 export function GraphTab({ build, now }: TabProps) {
   const { ref, stepList } = build;
-  const shape = stepList.map(({ digest, inputs }) => `${digest}<${inputs.length}`).join(' ');
-  // The places hang on the steps and their inputs alone, not on their states.
-  const layout = useMemo(() => layoutOf(stepList), [shape]);
+  const layout = useLayout(stepList);
   const critical = useMemo(() => criticalPath(stepList, now), [stepList, now]);
   const steps = useMemo(() => new Map(stepList.map((step) => [step.digest, step])), [stepList]);
   const { box, view } = useView();
   const [zoom, setZoom] = useState(1);
-  const width = layout.widest * (node.width + gap.x) + gap.x;
-  const height = layout.layers * (node.height + gap.y) + gap.y;
-  const inSight = (x1: number, y1: number, x2: number, y2: number) =>
-    x2 * zoom >= view.left - margin &&
-    x1 * zoom <= view.left + view.width + margin &&
-    y2 * zoom >= view.top - margin &&
-    y1 * zoom <= view.top + view.height + margin;
-  const edges = layout.nodes.flatMap((to) =>
-    to.step.inputs.flatMap((input) => {
-      const from = layout.byDigest.get(input);
-      if (from === undefined) return [];
-      const [x1, y1] = [xOf(from) + node.width / 2, yOf(from) + node.height];
-      const [x2, y2] = [xOf(to) + node.width / 2, yOf(to)];
-      if (!inSight(Math.min(x1, x2), y1, Math.max(x1, x2), y2)) return [];
-      const marked = critical.has(input) && critical.has(to.step.digest);
-      const middle = (y1 + y2) / 2;
-      return [
-        <path
-          key={`${input} ${to.step.digest}`}
-          class={marked ? 'edge critical' : 'edge'}
-          d={`M${x1} ${y1}C${x1} ${middle} ${x2} ${middle} ${x2} ${y2}`}
-        />,
-      ];
-    }),
+  const inSight = useMemo(
+    () => ({ nodes: nodesInSight(layout, view, zoom), edges: edgesInSight(layout, view, zoom) }),
+    [layout, view, zoom],
   );
-  const nodes = layout.nodes.filter((each) => {
-    const [x, y] = [xOf(each), yOf(each)];
-    return inSight(x, y, x + node.width, y + node.height);
-  });
+  const nodes = useGrowing(inSight.nodes, ({ step }) => step.digest);
+  const edges = useGrowing(inSight.edges, ({ key }) => key);
+  const { width, height } = sizeOf(layout);
   return (
     <div class="graph">
       <div class="graph-tools">
@@ -74,7 +51,13 @@ export function GraphTab({ build, now }: TabProps) {
       <section class="graph-box" ref={box} tabIndex={0} aria-label="Graph of the steps">
         {/* biome-ignore lint/a11y/noSvgWithoutTitle: the section has the name, and each node its own */}
         <svg width={width * zoom} height={height * zoom} viewBox={`0 0 ${width} ${height}`}>
-          {edges}
+          {edges.map(({ key, from, to, path }) => (
+            <path
+              key={key}
+              class={critical.has(from) && critical.has(to) ? 'edge critical' : 'edge'}
+              d={path}
+            />
+          ))}
           {nodes.map((placed) => {
             const step = steps.get(placed.step.digest) ?? placed.step;
             const took = tookOf(step, now);
@@ -119,7 +102,7 @@ class GraphNode extends Component<NodeProps> {
         href={addressOf(['builds', buildRef, 'steps'], { step: step.digest })}
         class={`node ${state} ${marked ? 'critical' : ''}`}
       >
-        <rect x={x} y={y} width={node.width} height={node.height} rx={5} />
+        <rect x={x} y={y} width={nodeSize.width} height={nodeSize.height} rx={5} />
         <text x={x + 8} y={y + 19}>
           {clipped(text, 30)}
         </text>
@@ -136,17 +119,48 @@ function clipped(text: string, length: number): string {
   return text.length <= length ? text : `${text.slice(0, length - 1)}…`;
 }
 
-interface View {
-  left: number;
-  top: number;
-  width: number;
-  height: number;
+const empty: Layout = { nodes: [], byDigest: new Map(), layers: 0, widest: 0 };
+
+/** The layout of the steps. The one before is shown until that of new steps is found. */
+function useLayout(stepList: readonly Step[]): Layout {
+  const [layout, setLayout] = useState(empty);
+  // The places hang on the steps and their inputs alone, not on their states.
+  const shape = useMemo(
+    () => stepList.map(({ digest, inputs }) => `${digest}<${inputs.length}`).join(' '),
+    [stepList],
+  );
+  useLayoutEffect(() => {
+    let isWanted = true;
+    void inSlices(layoutOf(stepList), () => isWanted).then(
+      (found) => found !== undefined && setLayout(found),
+    );
+    return () => {
+      isWanted = false;
+    };
+  }, [shape]);
+  return layout;
+}
+
+/** Those of the items that are shown in this frame: all that were before, and some more with each frame. */
+function useGrowing<T>(items: readonly T[], keyOf: (item: T) => string): T[] {
+  const before = useRef<ReadonlySet<string>>(new Set());
+  const [, again] = useState(0);
+  let left = perFrame;
+  const shown = items.filter((item) => before.current.has(keyOf(item)) || left-- > 0);
+  before.current = new Set(shown.map(keyOf));
+  const isWhole = shown.length === items.length;
+  useEffect(() => {
+    if (isWhole) return;
+    const frame = requestAnimationFrame(() => again((frames) => frames + 1));
+    return () => cancelAnimationFrame(frame);
+  });
+  return shown;
 }
 
 /** The part of the graph that is in sight. */
 function useView() {
   const box = useRef<HTMLElement>(null);
-  const [view, setView] = useState<View>({ left: 0, top: 0, width: 1200, height: 800 });
+  const [view, setView] = useState<View>({ left: 0, top: 0, width: 0, height: 0 });
   useLayoutEffect(() => {
     const element = box.current;
     if (element === null) return;

@@ -12,26 +12,26 @@ import {
   type NamedFrontends,
   named,
   type OpenGateway,
-  recordStatus,
   runBuild,
   takeWishes,
   withGateway,
 } from '../../../engine/index.ts';
-import { fail, toDrydockError } from '../../../errors/index.ts';
+import { fail } from '../../../errors/index.ts';
 import { ignoringCache, sourceRewriteInTurns } from '../../../llb/index.ts';
 import type { SolveRequest } from '../../../pb/moby/buildkit/v1/control_pb.js';
 import type { WorkerRecord } from '../../../pb/moby/buildkit/v1/types/worker_pb.js';
+import { buildIdOf, exporterResponse, imageSizeKey } from '../../../records/index.ts';
 import { type ClientSession, inProcessSession, namedSession, type Session } from '../../../session/index.ts';
 import { epochSeconds } from '../../../words/index.ts';
-import { buildIdOf } from '../../shared/build-id.ts';
 import type { BuildLog } from '../../shared/build-log.ts';
 import type { ApiHost } from '../../shared/host.ts';
 import { callerOf } from '../caller.ts';
 import type { Gateways } from '../gateway/gateways.ts';
 import type { History } from '../history/history.ts';
+import { endOf } from '../history/record.ts';
 import type { Jobs } from '../jobs/jobs.ts';
+import { beginBuild } from '../jobs/record-build.ts';
 import { cachesOf, checkSizes, dockerTypesOf, grantedEntitlements, outputOf, outputsOf } from './request.ts';
-import { exporterResponse, imageSizeKey } from './response.ts';
 
 interface SolveDeps {
   host: ApiHost;
@@ -52,46 +52,38 @@ interface SolveService {
 
 /** Makes the method. */
 export function solveService(deps: SolveDeps): SolveService {
-  const { host, jobs, history } = deps;
   return {
     async solve(request, context) {
       const authority = callerOf(context);
       checkSizes(request);
-      const ref = request.Ref || randomUUID();
+      const asked = { ...request, Ref: request.Ref || randomUUID() };
       const owner = identityKey(authority.identity);
-      const { log, end } = jobs.start(owner, ref);
-      const record = request.Internal ? undefined : history.started(owner, ref, request);
+      const { log, ended, failed } = beginBuild(deps, owner, asked);
       try {
-        const answer = await host.builds.run({ id: ref, owner }, context.signal, (signal) =>
-          build(deps, { ref, request, context, authority, log, signal, recorded: record !== undefined }),
+        const answer = await deps.host.builds.run({ id: asked.Ref, owner }, context.signal, (signal) =>
+          build(deps, { request: asked, context, authority, log, signal }),
         );
-        record?.completed(log, answer);
+        ended(answer);
         return { ExporterResponse: answer.response };
       } catch (err) {
-        const error = toDrydockError(err);
-        record?.completed(log, { error: recordStatus(error) });
-        throw error;
-      } finally {
-        end();
+        throw failed(err);
       }
     },
   };
 }
 
 interface BuildParts {
-  ref: string;
   request: SolveRequest;
   context: HandlerContext;
   authority: Authority;
   log: BuildLog;
   signal: AbortSignal;
-  /** The history keeps a record of the build. */
-  recorded: boolean;
 }
 
 async function build(deps: SolveDeps, parts: BuildParts) {
   const { host, gateways } = deps;
-  const { ref, context, authority, log, signal, recorded } = parts;
+  const { context, authority, log, signal } = parts;
+  const { Ref: ref, Internal } = parts.request;
   const { wishes, rest: FrontendAttrs } = takeWishes(parts.request.FrontendAttrs);
   const request = { ...parts.request, FrontendAttrs };
   const outputs = outputsOf(request);
@@ -101,7 +93,7 @@ async function build(deps: SolveDeps, parts: BuildParts) {
   const owner = identityKey(authority.identity);
   const from = sessionOf(host, request.Session, authority, signal);
   const open: OpenGateway = (gateway) => gateways.register(owner, ref, gateway);
-  const { result, metadata, size, descriptors, documents, stored, predicates } = await runBuild(
+  const built = await runBuild(
     host.engine,
     {
       frontend: frontendOf(request, open),
@@ -137,17 +129,18 @@ async function build(deps: SolveDeps, parts: BuildParts) {
       cacheTo: caches.exports,
       provenance,
       sbom,
-      recorded,
+      recorded: !Internal,
       knownAs: buildIdOf(owner, ref),
     },
     from.session,
     log,
     signal,
   );
-  host.events.emitBuilt(stored, owner);
-  const response = exporterResponse(metadata, result.metadata);
-  if (size !== undefined && context.requestHeader.has(imageSizeKey)) response[imageSizeKey] = String(size);
-  return { response, results: descriptors, documents, predicates };
+  host.events.emitBuilt(built.stored, owner);
+  const end = endOf(built);
+  if (built.size !== undefined && context.requestHeader.has(imageSizeKey))
+    end.response[imageSizeKey] = String(built.size);
+  return end;
 }
 
 /** The frontend that a request asks for. Throws `invalid` for a request with both a definition and a frontend. */

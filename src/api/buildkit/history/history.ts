@@ -12,10 +12,10 @@ import {
   type SolveRequest,
 } from '../../../pb/moby/buildkit/v1/control_pb.js';
 import type { StatusResponse } from '../../../pb/moby/buildkit/v1/status_pb.js';
+import { type BuildDetails, keptDetails } from '../../../records/index.ts';
 import { type DatabaseName, openDatabase, transaction } from '../../../store/index.ts';
 import { isDue, nextTurn } from '../../../workers/index.ts';
 import type { BuildLog } from '../../shared/build-log.ts';
-import { type BuildDetails, keptDetails } from './details.ts';
 import { masksOf } from './masked.ts';
 import { pack, unpack } from './packed.ts';
 import { beginRecord, completeRecord, type RecordedEnd } from './record.ts';
@@ -34,7 +34,7 @@ export interface HistoryEvent {
   record: BuildHistoryRecord;
 }
 
-interface HistoryLimits {
+export interface HistoryLimits {
   /** The most records of one identity; default 50, as in BuildKit. */
   maxEntries?: number;
   /** The greatest age of a record, in ms; default two days. */
@@ -105,9 +105,14 @@ interface HistoryBlob {
 interface Recording {
   /**
    * Has the record written, in place of an earlier build's of the same owner and reference. The build's client need not
-   * wait for it: whoever asks for records does (`settled`).
+   * wait for it: whoever asks for records does (`settled`). Resolves when it is written, and never rejects.
    */
-  completed(log: BuildLog, end: RecordedEnd): void;
+  completed(log: BuildLog, end: RecordedEnd): Promise<void>;
+}
+
+/** Builds that were noted elsewhere, and are not in the history yet. */
+export interface NotedBuilds {
+  takeIn(history: History): Promise<void>;
 }
 
 /** A record with the owner of its build (`identityKey`). */
@@ -128,9 +133,12 @@ export class History {
   readonly #resting = new Set<() => void>();
   readonly #listeners = new Set<(event: HistoryEvent) => void>();
   readonly #name: DatabaseName;
+  readonly #noted: NotedBuilds | undefined;
   #closed = false;
 
-  constructor(file: string, limits: HistoryLimits = {}) {
+  /** `noted`: what was noted of builds without a daemon, which is taken in before records are asked for. */
+  constructor(file: string, limits: HistoryLimits = {}, noted?: NotedBuilds) {
+    this.#noted = noted;
     this.#name = { hop: 'store', name: 'the build history', file };
     this.#db = openDatabase(this.#name, schema);
     this.#db.exec('PRAGMA foreign_keys = ON');
@@ -151,14 +159,15 @@ export class History {
 
   /** Resolves when the records of all builds that have ended by now are written. */
   async settled(): Promise<void> {
+    if (!this.#closed) await this.#noted?.takeIn(this);
     for (const go of this.#resting) go();
     if (this.#writing.size > 0) await Promise.all(this.#writing);
   }
 
-  /** Begins the record of a build. Passwords in the request are nowhere in it. */
-  started(owner: string, ref: string, request: SolveRequest): Recording {
+  /** Begins the record of a build. Passwords in the request are nowhere in it. `at`: when it began, in ms since the epoch. */
+  started(owner: string, ref: string, request: SolveRequest, at = Date.now()): Recording {
     const masks = masksOf(request);
-    const record = beginRecord(ref, request, masks);
+    const record = beginRecord(ref, request, masks, at);
     const active = { owner, record };
     this.#active.add(active);
     this.#tell({ type: 'started', owner, record });
@@ -168,14 +177,15 @@ export class History {
         const forgotten = () => void this.#active.delete(active);
         const before = this.#last;
         const read = log.keep();
-        const writing = this.#later()
+        // A build that is over for long has no client that waits.
+        const writing = (end.at === undefined ? this.#later() : Promise.resolve())
           .then(() => before)
           .then(() => this.#completed(active, masks, log, end))
           .catch(forgotten)
           .finally(read);
         this.#last = writing;
         this.#writing.add(writing);
-        void writing.then(() => this.#writing.delete(writing));
+        return writing.finally(() => this.#writing.delete(writing));
       },
     };
   }
@@ -194,7 +204,7 @@ export class History {
   async #completed(active: OwnedRecord, masks: Masks, log: BuildLog, end: RecordedEnd): Promise<void> {
     const { owner, record } = active;
     const blobs = await completeRecord(record, masks, log, end);
-    const details = pack(Buffer.from(JSON.stringify(keptDetails(log.details, masks))));
+    const details = pack(Buffer.from(JSON.stringify(end.details ?? keptDetails(log.details, masks))));
     const [packedDetails, ...packed] = await Promise.all([details, ...blobs.map((blob) => blob.packed)]);
     this.#active.delete(active);
     if (this.#closed) return;
@@ -204,7 +214,7 @@ export class History {
         const { lastInsertRowid: build } = this.#db
           .prepare('INSERT INTO builds (owner, ref, completed_at, record, details) VALUES (?, ?, ?, ?, ?)')
           .run(
-            ...[owner, record.Ref, Date.now(), toBinary(BuildHistoryRecordSchema, record)],
+            ...[owner, record.Ref, end.at ?? Date.now(), toBinary(BuildHistoryRecordSchema, record)],
             packedDetails as Buffer,
           );
         const insert = this.#db.prepare(

@@ -1,9 +1,10 @@
 /** A build's progress and error in the form in which they are kept: without the secrets in its request. Pure. */
 import { create } from '@bufbuild/protobuf';
-import { hidden, looksSecret, Masks } from '../../../errors/index.ts';
+import { Masks } from '../../../errors/index.ts';
 import { type Status, StatusSchema } from '../../../pb/google/rpc/status_pb.js';
 import type { SolveRequest } from '../../../pb/moby/buildkit/v1/control_pb.js';
 import type { StatusResponse } from '../../../pb/moby/buildkit/v1/status_pb.js';
+import { maskedJson, maskedPieces } from '../../../records/index.ts';
 
 /**
  * The masks for values in a request that may be secret by their names: options of its frontend (build args among them)
@@ -41,17 +42,11 @@ export function* maskStatus(messages: readonly StatusResponse[], masks: Masks): 
   }
   for (const logs of outputs.values()) {
     yield;
-    maskOutput(logs, masks);
-  }
-}
-
-function maskOutput(logs: readonly { msg: Uint8Array }[], masks: Masks): void {
-  const masked = masks.bytes(Buffer.concat(logs.map(({ msg }) => msg)));
-  let at = 0;
-  for (const log of logs) {
-    const end = at + log.msg.length;
-    log.msg = masked.subarray(at, end);
-    at = end;
+    const masked = maskedPieces(
+      logs.map(({ msg }) => msg),
+      masks,
+    );
+    for (const [i, log] of logs.entries()) log.msg = masked[i] as Uint8Array<ArrayBuffer>;
   }
 }
 
@@ -73,24 +68,4 @@ function maskedDetail(typeUrl: string, value: Uint8Array, masks: Masks): Uint8Ar
     return masks.bytes(value); // a frontend's own
   }
   return Buffer.from(JSON.stringify(maskedJson(json, '', masks)));
-}
-
-/** The fields of details' messages that hold bytes, in base64: files and ops. */
-const bytesFields = new Set(['data', 'def']);
-
-/** Masks all texts of a JSON value, bytes in base64 among them. `field` is the name that the value has. */
-export function maskedJson(value: unknown, field: string, masks: Masks): unknown {
-  if (typeof value === 'string') {
-    if (bytesFields.has(field)) {
-      return Buffer.from(masks.bytes(Buffer.from(value, 'base64'))).toString('base64');
-    }
-    const name = /^[A-Za-z_][A-Za-z0-9_]*(?==.)/.exec(value)?.[0];
-    if (field === 'env' && name !== undefined && looksSecret(name)) return `${name}=${hidden}`;
-    return masks.text(value);
-  }
-  if (Array.isArray(value)) return value.map((each) => maskedJson(each, field, masks));
-  if (typeof value !== 'object' || value === null) return value;
-  return Object.fromEntries(
-    Object.entries(value).map(([name, each]) => [name, maskedJson(each, name, masks)]),
-  );
 }

@@ -2,6 +2,7 @@
 import { create, toBinary } from '@bufbuild/protobuf';
 import { timestampMs } from '@bufbuild/protobuf/wkt';
 import { type Attestation, predicateTypeKey, statementMediaType } from '../../../attest/index.ts';
+import type { Built } from '../../../engine/index.ts';
 import type { Masks } from '../../../errors/index.ts';
 import { digestOf, type Descriptor as OciDescriptor } from '../../../oci/index.ts';
 import { type Status, StatusSchema } from '../../../pb/google/rpc/status_pb.js';
@@ -14,10 +15,11 @@ import {
   type SolveRequest,
 } from '../../../pb/moby/buildkit/v1/control_pb.js';
 import type { VertexEvent } from '../../../progress/index.ts';
+import { type BuildDetails, exporterResponse, maskedJson } from '../../../records/index.ts';
 import { inTurns } from '../../../workers/index.ts';
 import type { BuildLog } from '../../shared/build-log.ts';
 import { timestamp } from '../timestamp.ts';
-import { maskedError, maskedJson } from './masked.ts';
+import { maskedError } from './masked.ts';
 import { pack, packStatus } from './packed.ts';
 import { statusMediaType } from './status-blob.ts';
 import { traceMediaType, traceOf } from './trace.ts';
@@ -35,6 +37,22 @@ export interface RecordedEnd {
   documents?: readonly Uint8Array[];
   /** The provenances of the results, by the results' names; '' for a result that is no list. */
   predicates?: ReadonlyMap<string, Pick<Attestation, 'predicateType' | 'predicate'>>;
+  /** The files and the steps' use, masked already; default: the log's. */
+  details?: BuildDetails;
+  /** When it ended, in ms since the epoch; default: now. */
+  at?: number;
+}
+
+/** The end of a build that made what it was asked for. */
+export function endOf({
+  metadata,
+  result,
+  descriptors,
+  documents,
+  predicates,
+}: Built): Required<Pick<RecordedEnd, 'response'>> & RecordedEnd {
+  const response = exporterResponse(metadata, result.metadata ?? {});
+  return { response, results: descriptors, documents, predicates };
 }
 
 /** A document of the record, kept beside it. */
@@ -43,8 +61,13 @@ interface Blob {
   packed: Buffer | Promise<Buffer>;
 }
 
-/** Makes the record of a build that begins. */
-export function beginRecord(ref: string, request: SolveRequest, masks: Masks): BuildHistoryRecord {
+/** Makes the record of a build that begins. `at`: when, in ms since the epoch. */
+export function beginRecord(
+  ref: string,
+  request: SolveRequest,
+  masks: Masks,
+  at: number,
+): BuildHistoryRecord {
   const legacy =
     request.ExporterDeprecated === ''
       ? []
@@ -55,7 +78,7 @@ export function beginRecord(ref: string, request: SolveRequest, masks: Masks): B
     Frontend: request.Frontend,
     FrontendAttrs: masks.attrs(request.FrontendAttrs),
     Exporters: exporters.map(({ Type, Attrs }) => ({ Type, Attrs: masks.attrs(Attrs) })),
-    CreatedAt: timestamp(Date.now()),
+    CreatedAt: timestamp(at),
   });
 }
 
@@ -67,7 +90,7 @@ export async function completeRecord(
   end: RecordedEnd,
 ): Promise<Blob[]> {
   const { total, cached, completed, warnings } = log.counts;
-  record.CompletedAt = timestamp(Date.now());
+  record.CompletedAt = timestamp(end.at ?? Date.now());
   record.numTotalSteps = total;
   record.numCachedSteps = cached;
   record.numCompletedSteps = completed;

@@ -1,41 +1,81 @@
-/** The log and the record of a build that another API has been asked for. */
+/** The log and the record of a build: Status follows it, and the history has it. All builds of a daemon begin here. */
 import { randomUUID } from 'node:crypto';
 import { create } from '@bufbuild/protobuf';
 import { recordStatus } from '../../../engine/index.ts';
-import { toDrydockError } from '../../../errors/index.ts';
-import { SolveRequestSchema } from '../../../pb/moby/buildkit/v1/control_pb.js';
-import type { RecordBuild } from '../../shared/recording.ts';
-import { exporterResponse } from '../control/response.ts';
+import { type DrydockError, toDrydockError } from '../../../errors/index.ts';
+import { type SolveRequest, SolveRequestSchema } from '../../../pb/moby/buildkit/v1/control_pb.js';
+import type { AskedBuild } from '../../../records/index.ts';
+import type { BuildLog } from '../../shared/build-log.ts';
+import type { RecordFollowed } from '../../shared/recording.ts';
 import type { History } from '../history/history.ts';
+import { endOf, type RecordedEnd } from '../history/record.ts';
 import type { Jobs } from './jobs.ts';
 
-/** Makes the function that begins them: Status follows these builds, and the history has them. */
-export function recordBuild({ jobs, history }: { jobs: Jobs; history: History }): RecordBuild {
+/** The parts of a daemon that hear of each build. */
+interface Records {
+  jobs: Jobs;
+  history: History;
+}
+
+interface BegunBuild {
+  readonly log: BuildLog;
+  /** One of `ended` and `failed` is called, once. */
+  ended(end: RecordedEnd): void;
+  /** Gives the error as it is told. */
+  failed(error: unknown): DrydockError;
+}
+
+/**
+ * Begins a build under the reference of its request; one that is internal gets no record. `given` is the log of a build
+ * that is followed already. Throws `exists` when the owner has a running build of this reference.
+ */
+export function beginBuild(
+  { jobs, history }: Records,
+  owner: string,
+  request: SolveRequest,
+  given?: BuildLog,
+): BegunBuild {
+  const { log, end } = jobs.start(owner, request.Ref, given);
+  const record = request.Internal ? undefined : history.started(owner, request.Ref, request);
+  const over = (how: RecordedEnd) => {
+    record?.completed(log, how);
+    end();
+  };
+  return {
+    log,
+    ended: over,
+    failed(err) {
+      const error = toDrydockError(err);
+      over({ error: recordStatus(error) });
+      return error;
+    },
+  };
+}
+
+/** Makes the function that begins builds of which another API was asked. */
+export function recordBuild(records: Records): RecordFollowed {
   return ({ owner, options, outputs, log: given }) => {
-    const ref = randomUUID();
-    const { log, end } = jobs.start(owner, ref, given);
-    const record = history.started(
-      owner,
-      ref,
-      create(SolveRequestSchema, {
-        Ref: ref,
-        Frontend: 'dockerfile.v0',
-        FrontendAttrs: { ...options },
-        Exporters: outputs.map(({ type, attrs }) => ({ Type: type, Attrs: { ...attrs } })),
-      }),
-    );
+    const request = dockerfileSolve(randomUUID(), options, outputs);
+    const { log, ended, failed } = beginBuild(records, owner, request, given);
     return {
-      ref,
+      ref: request.Ref,
       sink: log,
-      ended({ metadata, result, descriptors, documents, predicates }) {
-        const response = exporterResponse(metadata, result.metadata ?? {});
-        record.completed(log, { response, results: descriptors, documents, predicates });
-        end();
-      },
-      failed(error) {
-        record.completed(log, { error: recordStatus(toDrydockError(error)) });
-        end();
-      },
+      ended: (built) => ended(endOf(built)),
+      failed: (error) => void failed(error),
     };
   };
+}
+
+/** The request by which a client of BuildKit would have asked for a build of a Dockerfile. */
+export function dockerfileSolve(
+  Ref: string,
+  options: AskedBuild['options'],
+  outputs: AskedBuild['outputs'],
+): SolveRequest {
+  return create(SolveRequestSchema, {
+    Ref,
+    Frontend: 'dockerfile.v0',
+    FrontendAttrs: { ...options },
+    Exporters: outputs.map(({ type, attrs }) => ({ Type: type, Attrs: { ...attrs } })),
+  });
 }

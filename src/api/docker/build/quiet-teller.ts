@@ -7,7 +7,7 @@ import type { DrydockError } from '../../../errors/index.ts';
 import type { ProgressSink } from '../../../progress/index.ts';
 import type { ObjectSink } from '../http/json-stream.ts';
 import { HeldObjects } from './held-objects.ts';
-import type { Teller } from './teller.ts';
+import type { MadeImage, Teller } from './teller.ts';
 
 /** The teller of a quiet build. */
 export class QuietTeller implements Teller {
@@ -25,7 +25,10 @@ export class QuietTeller implements Teller {
     this.onPlan = this.#inner.onPlan;
   }
 
-  async finish({ imageId }: BuildResult): Promise<void> {
+  async finish(result: BuildResult, made: MadeImage): Promise<void> {
+    // What it holds goes with it.
+    await this.#inner.finish(result, made);
+    const { imageId } = result;
     if (imageId !== undefined) this.#stream.write({ stream: `${imageId}\n` });
   }
 

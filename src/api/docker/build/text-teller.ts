@@ -11,12 +11,9 @@ import { atOnce, inTurns, isDue, nextTurn } from '../../../workers/index.ts';
 import { buildMessage, placeOf } from '../http/errors.ts';
 import type { ObjectSink } from '../http/json-stream.ts';
 import { shortId } from '../http/progress.ts';
+import { HeldOutput } from './held-output.ts';
 import { type BuildStep, stepsOf } from './steps.ts';
 import type { MadeImage, Teller } from './teller.ts';
-
-/** The most characters of output that wait for the client or for earlier steps: of one step's vertex, and of all. */
-const maxWaiting = 1 << 20;
-const maxWaitingInAll = 4 << 20;
 
 interface ToldVertex {
   /** Whether it runs or has run: it is then not from the cache. */
@@ -25,10 +22,6 @@ interface ToldVertex {
   /** Whether it was taken from the cache, or nobody needed it. */
   cached: boolean;
   failed: boolean;
-  /** The output that is not written yet. */
-  text: string;
-  /** Whether some of the output was left out. */
-  clipped: boolean;
   decoders: { 1: StringDecoder; 2: StringDecoder };
 }
 
@@ -36,8 +29,6 @@ interface ToldVertex {
 const maxParsed = 64 * 1024;
 /** The most steps that are still written when one fails. */
 const maxBefore = 1000;
-
-const leftOut = '[output left out: it came faster than it was read]\n';
 
 interface TextOptions {
   /** The stage that is built; undefined: the last one. */
@@ -48,6 +39,8 @@ interface TextOptions {
   removes: boolean;
   /** Whether the image's ID is also written as an object. */
   wantsAux: boolean;
+  /** The folder for output that waits for the client or for earlier steps; it lies in a file without a name. */
+  folder: string;
 }
 
 export class TextTeller implements Teller {
@@ -63,8 +56,8 @@ export class TextTeller implements Teller {
   #at = 0;
   /** The stages in which a step before the current one was not from the cache. */
   readonly #made = new Set<number>();
-  /** The number of characters of output that are not written yet. */
-  #waiting = 0;
+  /** The output that is not written yet. */
+  readonly #output: HeldOutput;
   /** Whether the current step's head is out; `#running` says whether its line about running is. */
   #headed = false;
   #running = false;
@@ -74,7 +67,7 @@ export class TextTeller implements Teller {
   /** Whether the image was in the store already; undefined until the build is over. */
   #wasThere: boolean | undefined;
   #lastId = '';
-  /** Resolves when the teller goes on by itself, in another turn. */
+  /** Resolves when the teller has gone on by itself: in another turn, or when the client has read more. */
   #later: Promise<void> | undefined;
 
   constructor(stream: ObjectSink, options: TextOptions) {
@@ -83,6 +76,7 @@ export class TextTeller implements Teller {
     this.#wantsAux = options.wantsAux;
     this.#noCache = options.noCache;
     this.#target = options.target;
+    this.#output = new HeldOutput({ folder: options.folder });
     this.sink = {
       vertex: (event) => {
         const state = this.#state(event.digest);
@@ -105,11 +99,7 @@ export class TextTeller implements Teller {
         const text = state.decoders[event.stream].write(event.data);
         // docker shows what goes to stderr in red.
         const shown = event.stream === 2 && text !== '' ? `\u001b[91m${text}\u001b[0m` : text;
-        if (state.text.length >= maxWaiting || this.#waiting >= maxWaitingInAll) state.clipped = true;
-        else {
-          state.text += shown;
-          this.#waiting += shown.length;
-        }
+        this.#output.add(event.vertex, shown);
         this.#settleInputs(event.vertex);
         this.#advance();
       },
@@ -122,12 +112,16 @@ export class TextTeller implements Teller {
   }
 
   async finish(result: BuildResult, { tags, wasThere }: MadeImage): Promise<void> {
-    await this.#stream.drained();
     // What nobody looked at was not needed: a later step came from the cache.
     for (const { all } of this.#steps) for (const { digest } of all) this.#settle(digest);
     this.#wasThere = wasThere;
     const id = result.imageId;
-    for (this.#advance(id); this.#later !== undefined; this.#advance(id)) await this.#later;
+    this.#advance(id);
+    while (this.#later !== undefined) {
+      await this.#later;
+      this.#advance(id);
+    }
+    this.#output.close();
     for (const warning of this.#warnings) this.#say(`${asWarning(warning)}\n`);
     if (id === undefined) return;
     if (this.#wantsAux) this.#stream.write({ aux: { ID: id } });
@@ -135,7 +129,8 @@ export class TextTeller implements Teller {
     for (const tag of tags) this.#say(`Successfully tagged ${tag}\n`);
   }
 
-  fail(error: DrydockError): string {
+  async fail(error: DrydockError): Promise<string> {
+    while (this.#later !== undefined) await this.#later;
     this.#wasThere = false;
     if (!this.#isPlanned) this.#upTo(error);
     const culprit = this.#steps.findIndex(({ all }) =>
@@ -148,13 +143,15 @@ export class TextTeller implements Teller {
       const step = this.#steps[this.#at] as BuildStep;
       if (!this.#isDone(step)) continue;
       this.#head(step);
+      await this.#tellAll(step);
       this.#tail(step);
     }
     const step = this.#steps[this.#at];
     if (step !== undefined && this.#at === culprit) {
       this.#head(step);
-      this.#output(step);
+      await this.#tellAll(step);
     }
+    this.#output.close();
     return runMessage(error) ?? missingMessage(error) ?? buildMessage(error, false);
   }
 
@@ -194,24 +191,30 @@ export class TextTeller implements Teller {
 
   /** Writes all that can be written: finished steps in order, and the output of the first unfinished one. */
   #advance(imageId?: string): void {
+    if (this.#later !== undefined) return;
     for (let step = this.#steps[this.#at]; step !== undefined; step = this.#steps[this.#at]) {
       if (isDue()) {
-        this.#later ??= nextTurn().then(() => {
-          this.#later = undefined;
-          this.#advance();
-        });
+        this.#goOnAfter(nextTurn());
         return;
       }
       const isLast = this.#at === this.#steps.length - 1;
       this.#head(step);
-      const isSettled = this.#isDone(step) && this.#isCached(step) !== undefined;
-      if (!isSettled || (isLast && imageId === undefined)) {
-        this.#output(step);
+      if (!this.#tell(step)) {
+        this.#goOnAfter(this.#hasRoom());
         return;
       }
+      const isSettled = this.#isDone(step) && this.#isCached(step) !== undefined;
+      if (!isSettled || (isLast && imageId === undefined)) return;
       this.#tail(step, isLast ? imageId : undefined);
       this.#next();
     }
+  }
+
+  #goOnAfter(turn: Promise<void>): void {
+    this.#later = turn.then(() => {
+      this.#later = undefined;
+      this.#advance();
+    });
   }
 
   #next(): void {
@@ -256,40 +259,30 @@ export class TextTeller implements Teller {
     else if (step.triggers > 1) this.#say(`# Executing ${step.triggers} build triggers\n`);
   }
 
-  #output(step: BuildStep): void {
+  /** Writes output of a step, some at least, as long as the client reads. Returns whether that was all of it. */
+  #tell(step: BuildStep): boolean {
     for (const { digest } of step.vertices) {
-      const state = this.#states.get(digest);
-      if (state === undefined || state.text === '' || this.#stream.isBlocked) continue;
-      const { text, clipped } = state;
-      this.#waiting -= text.length;
-      state.text = '';
-      state.clipped = false;
-      if (hasContainer(step) && !this.#running) this.#say(` ---> Running in ${containerId(step)}\n`);
-      this.#running = true;
-      this.#say(clipped ? `${text}\n${leftOut}` : text);
+      for (let text = this.#output.take(digest); text !== undefined; text = this.#output.take(digest)) {
+        if (hasContainer(step) && !this.#running) this.#say(` ---> Running in ${containerId(step)}\n`);
+        this.#running = true;
+        this.#say(text);
+        if (this.#stream.isBlocked) return !step.vertices.some((each) => this.#output.has(each.digest));
+      }
     }
+    return true;
   }
 
-  /** Leaves out the output for which the client was too slow by the end of the step. */
-  #leaveOut(step: BuildStep): void {
-    for (const { digest } of step.vertices) {
-      const state = this.#states.get(digest);
-      if (state === undefined || (state.text === '' && !state.clipped)) continue;
-      this.#waiting -= state.text.length;
-      state.text = '';
-      state.clipped = false;
-      this.#say(leftOut);
-    }
+  async #tellAll(step: BuildStep): Promise<void> {
+    while (!this.#tell(step)) await this.#hasRoom();
+  }
+
+  /** Resolves when the client has read more; when it is gone, in turns with other work. */
+  async #hasRoom(): Promise<void> {
+    await this.#stream.drained();
+    if (isDue()) await nextTurn();
   }
 
   #tail(step: BuildStep, imageId?: string): void {
-    const isLast = this.#at === this.#steps.length - 1;
-    if (isLast && imageId === undefined) {
-      this.#output(step);
-      return;
-    }
-    this.#output(step);
-    this.#leaveOut(step);
     if (step.kind === 'arg') return;
     for (let left = step.kind === 'from' ? step.triggers : 1; left > 0; left--) {
       if (this.#isCached(step)) this.#say(' ---> Using cache\n');
@@ -330,8 +323,6 @@ export class TextTeller implements Teller {
         done: false,
         cached: false,
         failed: false,
-        text: '',
-        clipped: false,
         decoders,
       };
       this.#states.set(digest, state);

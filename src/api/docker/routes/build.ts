@@ -7,12 +7,13 @@ import { type BuildOptions, dockerfileBuild, type OutputSpec, runBuild } from '.
 import { toDrydockError } from '../../../errors/index.ts';
 import type { Digest } from '../../../oci/index.ts';
 import type { ProgressSink } from '../../../progress/index.ts';
+import { type Kept, type RecordBuild, recorded } from '../../../records/index.ts';
 import { type ClientSession, namedSession } from '../../../session/index.ts';
 import { isDue, nextTurn } from '../../../workers/index.ts';
+import { BuildLog } from '../../shared/build-log.ts';
 import type { ApiHost } from '../../shared/host.ts';
 import { type BuildParameters, readBuildParameters } from '../build/parameters.ts';
 import { QuietTeller } from '../build/quiet-teller.ts';
-import { type Kept, recorded } from '../build/recorded.ts';
 import { requestSession } from '../build/session.ts';
 import type { Teller } from '../build/teller.ts';
 import { TextTeller } from '../build/text-teller.ts';
@@ -91,7 +92,11 @@ async function build(call: Call): Promise<Answer> {
           sink,
           running,
         );
-      const result = await recorded(host, owner, asked, teller.sink, run, called);
+      const { sink } = teller;
+      const log = sink instanceof BuildLog ? sink : undefined;
+      const { record: follow } = host;
+      const record: RecordBuild | undefined = follow && ((of) => follow({ ...of, log }));
+      const result = await recorded({ record, owner, asked, sink, run, called });
       await teller.finish(result, {
         tags: options.tags,
         wasThere: await wasThere(host, result.imageId, began),
@@ -176,15 +181,17 @@ function tellerOf(
   stream: JsonStream,
 ): Teller {
   const loud = (to: ObjectSink): Teller => {
+    const folder = host.engine.store.runDir;
     // BuildKit's own clients park their tars; who posts one with the build (Terraform, dockerode, curl) shows the message.
     if (builder === 2) {
-      return new TraceTeller(to, { logsErrors: input.from === 'body', folder: host.engine.store.runDir });
+      return new TraceTeller(to, { logsErrors: input.from === 'body', folder });
     }
     return new TextTeller(to, {
       target,
       noCache,
       removes: query.bool('forcerm') || !query.has('rm') || query.bool('rm'),
       wantsAux: !isBefore(version, '1.30'),
+      folder,
     });
   };
   return quiet ? new QuietTeller(stream, loud) : loud(stream);

@@ -1,5 +1,6 @@
 /** `GET /build/explain`, which is Drydock's own: why steps of builds were not cached, and what differs between builds. */
-import { cachesOf } from '../../../auth/index.ts';
+import { cachesOf, reachOf } from '../../../auth/index.ts';
+import { explainedAs } from '../../buildkit/history/explained-as.ts';
 import { apiError } from '../http/errors.ts';
 import type { Call, Route } from '../http/route.ts';
 
@@ -19,8 +20,11 @@ async function explain({ host, query, authority }: Call) {
   const { buildReport, comparedBuilds, listedBuilds } = await import('../../../explain/reports.ts');
   const place = { folder: engine.store.root, listDb: engine.explain.listDb, tenant: cachesOf(authority) };
   if (query.bool('list')) return { json: { builds: listedBuilds(place), steps: [] } };
-  const [first, second, ...more] = query.all('build').filter((id) => id !== '');
-  if (more.length > 0) throw apiError('invalid', 'explain compares two builds');
+  const words = query.all('build').filter((id) => id !== '');
+  if (words.length > 2) throw apiError('invalid', 'explain compares two builds');
+  const history = host.observed?.history;
+  const [first, second] =
+    history === undefined ? words : await explainedAs(history, reachOf(authority), words);
   return {
     json:
       first === undefined || second === undefined

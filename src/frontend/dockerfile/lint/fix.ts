@@ -86,24 +86,78 @@ interface Fixed<F> {
  *     fixDockerfile('FROM a as b\n', warnings).text // 'FROM a AS b\n'
  */
 export function fixDockerfile<F extends Found>(text: string, findings: readonly F[]): Fixed<F> {
-  const before = parsed(text);
-  if (before === undefined) return { text, fixed: [] };
+  const fixing = fixingOf(text);
   let now = text;
   const fixed: F[] = [];
   // From the end on: a fix may take lines away.
   const order = [...findings].sort((a, b) => lineOf(b) - lineOf(a));
   for (const finding of order) {
-    const fix = fixes[finding.rule as RuleName];
-    const span = fix && spanOf(before, finding);
-    if (fix === undefined || span === undefined) continue;
-    const next = mended(now, span, fix, finding.message);
-    if (next === undefined || next === now) continue;
-    const after = parsed(next);
-    if (after === undefined || meaning(after) !== meaning(before)) continue;
+    const next = fixing?.(now, finding);
+    if (next === undefined) continue;
     now = next;
     fixed.unshift(finding);
   }
   return { text: now, fixed };
+}
+
+/** A part of a text, from one place up to and without the other, and the text that it becomes. */
+export interface Replacement {
+  start: Position;
+  end: Position;
+  text: string;
+}
+
+/** A line, and a column in UTF-16 code units, both from 1. */
+interface Position {
+  line: number;
+  column: number;
+}
+
+/** What would mend each finding of a text by itself, in their order; undefined for one that is not mended. */
+export function replacementsOf(text: string, findings: readonly Found[]): (Replacement | undefined)[] {
+  const fixing = fixingOf(text);
+  return findings.map((finding) => {
+    const next = fixing?.(text, finding);
+    return next === undefined ? undefined : replacementOf(text, next);
+  });
+}
+
+/** The one part that differs between two texts. */
+function replacementOf(before: string, after: string): Replacement {
+  const most = Math.min(before.length, after.length);
+  let same = 0;
+  while (same < most && before[same] === after[same]) same++;
+  let sameEnd = 0;
+  while (sameEnd < most - same && before.at(-1 - sameEnd) === after.at(-1 - sameEnd)) sameEnd++;
+  return {
+    start: positionOf(before, same),
+    end: positionOf(before, before.length - sameEnd),
+    text: after.slice(same, after.length - sameEnd),
+  };
+}
+
+function positionOf(text: string, at: number): Position {
+  const before = text.slice(0, at);
+  return { line: before.split('\n').length, column: at - before.lastIndexOf('\n') };
+}
+
+/**
+ * A function that mends one finding of a text, which may have been mended of others before; it returns undefined when
+ * that cannot be done so that the same is built. Undefined for a text that is no Dockerfile.
+ */
+function fixingOf(text: string): ((now: string, finding: Found) => string | undefined) | undefined {
+  const before = parsed(text);
+  if (before === undefined) return undefined;
+  const meant = meaning(before);
+  return (now, finding) => {
+    const fix = fixes[finding.rule as RuleName];
+    const span = fix && spanOf(before, finding);
+    if (fix === undefined || span === undefined) return undefined;
+    const next = mended(now, span, fix, finding.message);
+    if (next === undefined || next === now) return undefined;
+    const after = parsed(next);
+    return after !== undefined && meaning(after) === meant ? next : undefined;
+  };
 }
 
 const lineOf = ({ location }: Found) => location.ranges[0]?.start.line ?? 0;

@@ -1,8 +1,34 @@
 /** What is kept of a build besides BuildKit's record of it: its Dockerfiles, and what its steps have used. Pure. */
-import type { Masks, SourceLocation } from '../../../errors/index.ts';
-import type { StepUsage } from '../../../progress/index.ts';
-import type { StepFacts } from '../../shared/build-log.ts';
-import type { Place, SourceFile, StepUse } from '../../ui/types.ts';
+import type { Masks, SourceLocation } from '../errors/index.ts';
+import type { Digest } from '../oci/index.ts';
+import type { StepUsage } from '../progress/index.ts';
+
+/** What is known of a build's steps besides its messages. */
+export interface StepFacts {
+  /** Where in Dockerfiles the steps stand. */
+  places: ReadonlyMap<Digest, SourceLocation>;
+  /** What they have used of the machine. */
+  usage: ReadonlyMap<Digest, StepUsage>;
+}
+
+/** What a step's processes have used of the machine in all: ms and bytes. What the machine does not count is missing. */
+interface StepUse {
+  cpuMs?: number;
+  memoryPeak?: number;
+  readBytes?: number;
+  writeBytes?: number;
+}
+
+/** Lines of one of a build's files: the file's place in the list, and the first and last lines of ranges, from 1. */
+interface Place {
+  file: number;
+  lines: [from: number, to: number][];
+}
+
+interface SourceFile {
+  name: string;
+  text: string;
+}
 
 /** Files and steps of one build. */
 export interface BuildDetails {

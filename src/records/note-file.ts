@@ -1,0 +1,103 @@
+/** The file of one note. It appears in the folder when it is whole. */
+import { closeSync, mkdirSync, openSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { errnoCode } from '../errors/index.ts';
+import { writeAll } from '../linux/index.ts';
+import { isNote, noteName, unfinishedName, writerOf } from './note-format.ts';
+
+/** How many bytes are gathered before they are written. */
+const together = 256 << 10;
+/** The most notes that wait to be taken in; the history keeps 50 builds of an owner unless it is told otherwise. */
+const mostNotes = 100;
+/** One note of so many looks whether there are too many. */
+const rounds = 16;
+
+/** Writes a note line by line. */
+export class NoteFile {
+  readonly #folder: string;
+  readonly #ref: string;
+  readonly #path: string;
+  #lines: string[] = [];
+  #waiting = 0;
+  #size = 0;
+  #fd: number | undefined;
+
+  constructor(folder: string, ref: string) {
+    this.#folder = folder;
+    this.#ref = ref;
+    this.#path = join(folder, unfinishedName(process.pid, ref));
+  }
+
+  /** How many characters the note has. */
+  get size(): number {
+    return this.#size;
+  }
+
+  /** Adds a line. Throws the error of a disk that takes no more. */
+  add(line: unknown): void {
+    const text = `${JSON.stringify(line)}\n`;
+    this.#lines.push(text);
+    this.#waiting += text.length;
+    this.#size += text.length;
+    if (this.#waiting >= together) this.#write();
+  }
+
+  /** Ends the note, and drops the oldest of too many. `at`: when the build ended, in ms since the epoch. */
+  finish(at: number): void {
+    const last = join(this.#folder, noteName(at, this.#ref));
+    this.#write();
+    this.#close();
+    renameSync(this.#path, last);
+    // Not each time: a folder costs more to read than a note to write.
+    if (Math.floor(at) % rounds === 0) dropOld(this.#folder);
+  }
+
+  /** Leaves nothing of the note. */
+  abandon(): void {
+    this.#close();
+    rmSync(this.#path, { force: true });
+  }
+
+  #write(): void {
+    this.#fd ??= openIn(this.#folder, this.#path);
+    writeAll(this.#fd, Buffer.from(this.#lines.join('')));
+    this.#lines = [];
+    this.#waiting = 0;
+  }
+
+  #close(): void {
+    if (this.#fd !== undefined) closeSync(this.#fd);
+    this.#fd = undefined;
+  }
+}
+
+function openIn(folder: string, path: string): number {
+  try {
+    return openSync(path, 'wx', 0o600);
+  } catch (err) {
+    if (errnoCode(err) !== 'ENOENT') throw err;
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    return openSync(path, 'wx', 0o600);
+  }
+}
+
+/** Removes the oldest notes of too many, and what killed processes have left. */
+function dropOld(folder: string): void {
+  const names = readdirSync(folder).sort();
+  const notes = names.filter(isNote);
+  const left = names.filter((name) => {
+    const pid = writerOf(name);
+    return pid !== undefined && pid !== process.pid && !runs(pid);
+  });
+  for (const name of [...notes.slice(0, Math.max(0, notes.length - mostNotes)), ...left])
+    rmSync(join(folder, name), { force: true });
+}
+
+function runs(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (err) {
+    return errnoCode(err) === 'EPERM';
+  }
+}
