@@ -242,6 +242,7 @@ describe('RUN', () => {
     expect(await again('RUN make*', 'COPY f /')).toEqual(['COPY f /', 'RUN make all', 'RUN make it']);
     expect(await again('RUN * it')).toEqual(['RUN make it']);
     expect(await again('RUN make*l*l', 'a')).toEqual(['RUN 1   x', 'RUN make all']);
+    expect(await again('COPY*')).toEqual(['COPY f /']);
     await expect(again('99')).rejects.toThrow('there is no RUN, COPY or ADD on line 99');
     await expect(again('RUN make *all')).resolves.toEqual(['RUN make all']);
     await expect(again('RUN mak')).rejects.toThrow('there is no RUN, COPY or ADD like "RUN mak"');

@@ -7,8 +7,8 @@ const steps = new Set(['RUN', 'COPY', 'ADD']);
 
 /**
  * The steps of a Dockerfile that a filter names by line or by text. An entry of digits is a line: the step that is
- * written there, or all steps of the stage whose FROM is. An entry with a space in it is a step's text as written, in
- * which `*` stands for any run of characters. Other entries are names of stages and not looked at here. Throws
+ * written there, or all steps of the stage whose FROM is. An entry with a space or a `*` in it, which no stage's name has,
+ * is a step's text as written, in which `*` stands for any run of characters. Other entries are names of stages and not looked at here. Throws
  * `invalid` for a line or text that no step has.
  *
  *     stepsToRun(file, ['7', 'RUN npm ci*'])
@@ -17,7 +17,7 @@ export function stepsToRun(file: Dockerfile, filter: readonly string[]): Readonl
   const found = new Set<Instruction>();
   for (const entry of filter) {
     const isLine = /^\d+$/.test(entry);
-    if (!isLine && !entry.includes(' ')) continue;
+    if (!isLine && !/[ *]/.test(entry)) continue;
     const named = isLine ? stepsAt(file, Number(entry)) : stepsLike(file, entry);
     if (named.length === 0) {
       const what = isLine ? `on line ${entry}` : `like ${JSON.stringify(clip(entry, 80))}`;
