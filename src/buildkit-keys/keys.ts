@@ -1,9 +1,9 @@
 /** The names that BuildKit has for a vertex in its caches. Pure. */
 import type { CacheMap, OtherKeys, Vertex } from '../solver/index.ts';
-import { diffKeys, mergeKeys } from './diff-merge.ts';
 import { execKeys } from './exec.ts';
 import { fileKeys } from './file.ts';
 import { sourceKeys } from './source.ts';
+import { buildKeys, diffKeys, mergeKeys, passthroughKeys } from './whole-inputs.ts';
 
 /**
  * The keys of a vertex whose cache map is known. Undefined for what no cache of BuildKit has a name for (a client's
@@ -23,6 +23,10 @@ export function buildkitKeys(vertex: Vertex, map: CacheMap): OtherKeys | undefin
       return mergeKeys(op.value, vertex.inputs.length);
     case 'diff':
       return diffKeys(op.value, vertex.inputs.length);
+    case 'build':
+      return buildKeys(op.value, vertex.inputs.length);
+    case 'passthrough':
+      return passthroughKeys(op.value, vertex.inputs.length);
     default:
       return undefined;
   }

@@ -29,6 +29,8 @@ const always: Readonly<Record<string, readonly string[]>> = {
   'pb.MergeInput': ['input'],
   'pb.LowerDiffInput': ['input'],
   'pb.UpperDiffInput': ['input'],
+  'pb.BuildOp': ['builder'],
+  'pb.BuildInput': ['input'],
 };
 
 /** A message of LLB as Go's struct of it. Maps have their keys sorted. */

@@ -7,6 +7,7 @@ import { buildkitKeys } from '../../src/buildkit-keys/keys.ts';
 import { sumTree } from '../../src/fs/tree-sum.ts';
 import type { ContentSelector } from '../../src/fs/view.ts';
 import { goJson, goMessage } from '../../src/llb/go-json.ts';
+import { outputCount } from '../../src/llb/outputs.ts';
 import { create, ExecOpSchema, FileActionSchema, MountType, OpSchema } from '../../src/llb/pb.ts';
 import type { Vertex } from '../../src/llb/vertex.ts';
 import { digestOf } from '../../src/oci/digest.ts';
@@ -105,6 +106,25 @@ describe('an op is named', () => {
     expect(records({ ...last, platform: { OS: 'linux', Architecture: 'arm64' } }).some(isThere)).toBe(false);
     last.op.value.meta!.user = 'root';
     expect(records(last).some(isThere)).toBe(false);
+  });
+
+  test('a definition inside a definition, and what returns its inputs, as buildkitd 0.32 has written them', () => {
+    const inputs = { 'buildkit.llb.definition': { input: 0n } };
+    const nested = { op: { case: 'build' as const, value: { builder: -1n, inputs, attrs: {} } } };
+    expect(records(nested)[0]).toBe(
+      'sha256:da320acc5208ec3670c06ed54ccfd2ab6e0b7685b4b1dbea487365d46e04b599',
+    );
+    const named = { ...nested.op.value, attrs: { 'llbbuild.filename': 'x' } };
+    expect(records({ op: { case: 'build', value: named } })[0]).not.toBe(records(nested)[0]);
+    expect(records({ op: { case: 'build', value: { builder: -1n, def: {} } } }, 0)).toEqual([]);
+
+    const through = create(OpSchema, { op: { case: 'passthrough', value: { id: 'x', outputs: [0n, 1n] } } });
+    const { ops = [] } = buildkitKeys({ op: through, inputs: [{}, {}] } as unknown as Vertex, map) ?? {};
+    expect(ops.flatMap((digest) => [outputRecord(digest, 0), outputRecord(digest, 1)])).toEqual([
+      'sha256:28800ab46164cb7cade5b5cc5c4b631895a44cb9f710dc93dc3b9ffcd33bf86d',
+      'sha256:80334d4b0045cf7139add716ae2a8f240f1378e5e39f9063735ad1e00103ff4a',
+    ]);
+    expect(outputCount(through)).toBe(2);
   });
 
   test('RUN in dockerd 20.10: without stubs of mounts, with the ids of caches, and whole inputs unnamed', () => {
