@@ -142,7 +142,8 @@ export async function ask(endpoint: Endpoint, request: RemoteRequest): Promise<I
     ...endpoint.options,
     method,
     path: text === '' ? path : `${path}?${text}`,
-    headers: { host: 'docker', ...endpoint.headers, ...headers },
+    // Over plain TCP daemons answer under names of their own machine alone, since a web page may ask under another.
+    headers: { host: 'localhost', ...endpoint.headers, ...headers },
     // Node takes `createConnection` only where there is no agent at all.
     agent: endpoint.options.createConnection === undefined ? false : undefined,
     signal,
