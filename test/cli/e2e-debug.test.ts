@@ -173,6 +173,88 @@ onStores('looking into a build', (store) => {
   });
 });
 
+describe.each(['in this process', 'at a daemon'])('a build of the past, %s', (place) => {
+  const cli = new Cli();
+  let daemon: TestDaemon | undefined;
+  let env: Record<string, string> = {};
+  let dir: string;
+  const text = `FROM scratch
+COPY root /
+ARG WHO=nobody TOKEN
+ENV PATH=/bin
+WORKDIR /work
+RUN echo $WHO > who
+RUN --mount=type=secret,id=word cat who /none
+RUN true
+`;
+  beforeAll(async () => {
+    if (place === 'at a daemon') {
+      // Plain TCP, which answers under names of its own machine alone.
+      const hosts = ['tcp://127.0.0.1:0'];
+      daemon = await startTestDaemon({ hosts, insecureTcp: true, grpc: (host) => buildkitApi(host) });
+      env = { DRYDOCK_HOST: daemon.addresses.find((each) => each.startsWith('tcp:')) ?? '' };
+    }
+    dir = cli.files('past', { Dockerfile: text, word: 'hush' });
+    busyboxRoot(join(dir, 'root'));
+  });
+  afterAll(async () => {
+    await daemon?.stop();
+    cli.close();
+  });
+  const debug = (input: string, ...args: string[]) => cli.run(['debug', ...args], { env, input });
+  const newest = async () => (await cli.ok(['history', 'ls', '-q'], { env })).stdout.split('\n')[0] ?? '';
+  const failed = async (...args: string[]) => {
+    const { code } = await cli.run(['build', '--build-arg', 'WHO=me', ...args, dir], { env });
+    expect(code).toBe(1);
+    return newest();
+  };
+
+  test('its failed step is opened, with the arguments that it had', async () => {
+    const ref = await failed();
+    const { code, stdout, stderr } = await debug('cat who; cat /run/secrets/word; exit 5', ref, dir);
+    expect([code, stdout]).toEqual([5, 'me\n']);
+    expect(stderr).toContain('In the place of [4/5] RUN --mount=type=secret,id=word cat who /none, in /work');
+    expect(stderr).toContain('Its secret word is not given (--secret id=word,src=FILE).');
+    const secret = ['--secret', `id=word,src=${join(dir, 'word')}`];
+    expect((await debug('cat /run/secrets/word', ...secret, '^0', dir)).stdout).toBe('hush');
+    expect((await debug('pwd; ls', ref.slice(0, 8), 'RUN echo', dir)).stdout).toBe('/work\n');
+    expect((await debug('pwd; ls', ref, '6', dir)).stdout).toBe('/work\n');
+  });
+
+  test('its Dockerfile is that of the build, also when the folder has another one now', async () => {
+    const ref = await failed();
+    cli.files('past', { Dockerfile: 'FROM scratch\n' });
+    const { stdout, stderr } = await debug('cat who', ref, dir);
+    cli.files('past', { Dockerfile: text });
+    expect(stdout).toBe('me\n');
+    expect(stderr).toContain(`The Dockerfile is that of build ${ref}, which ${dir} does not have like this.`);
+  });
+
+  test('a build that was looked into can be opened again', async () => {
+    const out = join(cli.dir, `out-${place.length}`);
+    const ref = await failed('--on-error', `export,dest=${out},src=who`);
+    expect((await debug('cat who', ref, dir)).stdout).toBe('me\n');
+  });
+
+  test('what the record does not have is named, and how it is given', async () => {
+    const more = ['--build-context', `other=${dir}`, '--build-arg', 'TOKEN=hush-hush'];
+    const ref = await failed(...more);
+    expect((await debug('', ref)).stderr).toContain(
+      'Give what it lacks: CONTEXT --build-context other=… --build-arg TOKEN=….',
+    );
+    expect((await debug('cat who', ...more, ref, dir)).stdout).toBe('me\n');
+    expect((await debug('', 'abcdef01')).stderr).toContain('there is no build abcdef01 in the history');
+    const good = cli.files('good', { Dockerfile: 'FROM scratch\nCOPY x /\n', x: '' });
+    await cli.ok(['build', good], { env });
+    expect((await debug('', await newest(), good)).stderr).toMatch(/no step of build \S+ has failed/);
+    const copies = cli.files('copies', { Dockerfile: 'FROM scratch\nCOPY none /\n' });
+    expect((await cli.run(['build', copies], { env })).code).toBe(1);
+    expect((await debug('', await newest(), copies)).stderr).toContain(
+      'the step that failed runs no process in whose place a shell could be: [1/1] COPY none /',
+    );
+  });
+});
+
 describe('a shell that is killed', () => {
   const cli = new Cli();
   afterAll(() => cli.close());

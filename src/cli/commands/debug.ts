@@ -1,14 +1,19 @@
+import { statSync } from 'node:fs';
 import { dockerfileBuild, type Engine, runBuild } from '../../engine/index.ts';
-import { fail } from '../../errors/index.ts';
+import { fail, toDrydockError } from '../../errors/index.ts';
+import { rawName } from '../../linux/index.ts';
 import type { ProgressSink } from '../../progress/index.ts';
 import { inProcessSession } from '../../session/index.ts';
+import { isRemoteUrl } from '../../words/index.ts';
 import { buildFlags } from '../build/flags.ts';
 import { type PreparedBuild, prepareBuild } from '../build/prepare.ts';
 import { asTold } from '../build/run.ts';
-import { command } from '../command.ts';
+import { type CommandContext, command } from '../command.ts';
 import { debugStep, type StepWish } from '../debug/at-step.ts';
 import type { BuildCalls } from '../debug/container.ts';
 import type { Screen } from '../debug/inspector.ts';
+import type { PastBuild } from '../debug/past.ts';
+import type { BuildHistory } from '../history/builds.ts';
 import { progressMode } from '../progress/mode.ts';
 import { restingPrinter } from '../progress/resting.ts';
 
@@ -31,13 +36,13 @@ const refused = [
 ] as const;
 
 export default command({
-  usage: 'STEP CONTEXT',
+  usage: 'STEP CONTEXT | BUILD [STEP] [CONTEXT]',
   summary:
-    'Open a shell (or --invoke=COMMAND) where a step of a build would run, before it does: with its files, mounts, secrets, environment and folder. STEP is the line of a RUN or a part of its name; the flags are those of `drydock build`.',
+    'Open a shell (or --invoke=COMMAND) where a step of a build would run, before it does: with its files, mounts, secrets, environment and folder. STEP is the line of a RUN or a part of its name; the flags are those of `drydock build`. BUILD is one of `drydock history`, made again as its record says; without a STEP, the one that failed is opened.',
   flags: buildFlags,
-  operands: [2, 2],
+  operands: [1, 3],
   fills: true,
-  async run(flags, [step = '', context = '.'], ctx) {
+  async run(flags, operands, ctx) {
     for (const name of refused) {
       const value = (flags as Record<string, unknown>)[name];
       if (value === undefined || value === false || (Array.isArray(value) && value.length === 0)) continue;
@@ -45,6 +50,7 @@ export default command({
         hint: 'Leave it out.',
       });
     }
+    const { past, step, context } = await wished(operands, ctx);
     if (context === '-' || flags.file === '-') {
       throw fail('invalid', 'client', 'stdin is what is typed into the shell: it cannot be the context, too');
     }
@@ -56,13 +62,19 @@ export default command({
       });
     }
     ctx.sharedCachePlace = flags['shared-cache'] ?? ctx.sharedCachePlace;
-    const prepared = await prepareBuild(flags, context, ctx);
-    const wish: StepWish = { step, command: flags.invoke ?? '' };
+    const prepared =
+      past === undefined
+        ? await prepareBuild(flags, context ?? '.', ctx)
+        : await (await import('../debug/past.ts')).prepareAgain(past, flags, context, ctx);
+    const secrets = (prepared.offered.secrets ?? []).map(({ id }) => id);
+    const wish: StepWish = { step, command: flags.invoke ?? '', secrets };
     const printer = restingPrinter(progressMode(flags), ctx.stderr);
     const screen: Screen = { ...ctx, ...printer };
     let code = 1;
     const direct = async (calls: BuildCalls, { options }: Pick<PreparedBuild, 'options'>) => {
-      code = await debugStep(calls, options, wish, screen);
+      code = await debugStep(calls, options, wish, screen).catch((err) => {
+        throw step === past?.failed ? asFailedStep(err, step) : err;
+      });
     };
     try {
       if (remote === undefined) await debugHere(await ctx.engine(), prepared, printer, ctx.signal, direct);
@@ -81,6 +93,50 @@ export default command({
     return code;
   },
 });
+
+/** What the operands mean: a step of a build that the flags tell, or a build of the history and its step. */
+async function wished(
+  operands: readonly string[],
+  ctx: CommandContext,
+): Promise<{ past?: PastBuild; step: string; context: string | undefined }> {
+  const [first = '', ...rest] = operands;
+  const { mayNameBuild, pastBuild } = await import('../debug/past.ts');
+  const past = mayNameBuild(first) ? await inHistory(ctx, (history) => pastBuild(history, first)) : undefined;
+  if (past === undefined) {
+    const [context, ...more] = rest;
+    if (context !== undefined && more.length === 0) return { step: first, context };
+    throw fail('not-found', 'client', `there is no build ${first} in the history`, {
+      hint: '`drydock history ls` shows the builds. Without one: drydock debug STEP CONTEXT.',
+    });
+  }
+  const [last = ''] = rest.slice(-1);
+  const isContext = rest.length === 2 || isRemoteUrl(last) || isFolder(last);
+  const step = (isContext ? rest.slice(0, -1) : rest)[0] ?? past.failed;
+  if (step === undefined) {
+    throw fail('invalid', 'client', `no step of build ${past.ref} has failed`, {
+      hint: `Name the step: drydock debug ${first} STEP. \`drydock history logs ${first}\` shows them.`,
+    });
+  }
+  return { past, step, context: isContext ? last : undefined };
+}
+
+/** An error of a step that was not named but had failed: it may be a COPY. */
+function asFailedStep(err: unknown, step: string): Error {
+  const error = toDrydockError(err);
+  if (error.code === 'not-found' && error.hop === 'client')
+    error.message = `the step that failed runs no process in whose place a shell could be: ${step}`;
+  return error;
+}
+
+async function inHistory<T>(ctx: CommandContext, ask: (history: BuildHistory) => Promise<T>): Promise<T> {
+  const { openHistory } = await import('../history/builds.ts');
+  const history = await openHistory(ctx);
+  return ask(history).finally(() => history.close());
+}
+
+function isFolder(path: string): boolean {
+  return path !== '' && statSync(rawName(path), { throwIfNoEntry: false })?.isDirectory() === true;
+}
 
 /** Directs a build in this process as a client of a daemon directs one there. */
 async function debugHere(

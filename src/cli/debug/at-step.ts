@@ -5,7 +5,7 @@ import { fail } from '../../errors/index.ts';
 import { type DockerfileRequest, optionsOf } from '../../frontend/index.ts';
 import { hostPlatform } from '../../oci/index.ts';
 import { LLBBridge, type Result } from '../../pb/moby/buildkit/v1/frontend/gateway_pb.js';
-import { type Definition, OpSchema } from '../../pb/solver/pb/ops_pb.js';
+import { type Definition, type ExecOp, OpSchema } from '../../pb/solver/pb/ops_pb.js';
 import { type BuildCalls, withContainer } from './container.ts';
 import { definitionOfInput, findStep } from './definition.ts';
 import type { Screen } from './inspector.ts';
@@ -13,10 +13,13 @@ import { failedPlace } from './place.ts';
 import { runCommand } from './shell.ts';
 import { ownStreams } from './terminal.ts';
 
-/** The step, and what runs in its place; '' is a shell. */
+/** The step, and what runs in its place. */
 export interface StepWish {
   step: string;
+  /** '' is a shell. */
   command: string;
+  /** The IDs of the secrets that are given. */
+  secrets: readonly string[];
 }
 
 /**
@@ -26,7 +29,7 @@ export interface StepWish {
 export async function debugStep(
   calls: BuildCalls,
   request: DockerfileRequest,
-  { step, command }: StepWish,
+  { step, command, secrets }: StepWish,
   screen: Screen,
 ): Promise<number> {
   const { transport, call } = calls;
@@ -34,9 +37,7 @@ export async function debugStep(
   const { options: FrontendOpt, inputs: FrontendInputs } = optionsOf(request);
   const asked = { Frontend: 'dockerfile.v0', FrontendOpt, FrontendInputs };
   const answer = await bridge.solve({ ...asked, allowResultReturn: true, allowResultArrayRef: true }, call);
-  const definition = definitionOf(answer.result);
-  if (definition === undefined) throw fail('invalid', 'client', 'the build has no steps');
-  const { name, op } = findStep(definition, step);
+  const { definition, name, op } = stepIn(definitionsOf(answer.result), step);
   const trees = await Promise.all(
     op.inputs.map(async (input) => {
       const Definition = definitionOfInput(definition, input);
@@ -52,6 +53,10 @@ export async function debugStep(
     screen.stderr.write(
       `\nIn the place of ${name}, in ${place.meta.cwd}; what is done here is gone with it.\n`,
     );
+    for (const id of exec === undefined ? [] : secretsOf(exec)) {
+      if (!secrets.includes(id))
+        screen.stderr.write(`Its secret ${id} is not given (--secret id=${id},src=FILE).\n`);
+    }
     return await withContainer(calls, place, (container) =>
       runCommand(container, place, command, ownStreams({ ...screen, stdin: process.stdin })),
     );
@@ -60,13 +65,35 @@ export async function debugStep(
   }
 }
 
-/** The definition of a result; of several platforms' that of this machine's, or the first. */
-function definitionOf(result: Result | undefined): Definition | undefined {
-  if (result?.result.case === 'ref') return result.result.value.def;
-  if (result?.result.case !== 'refs') return undefined;
-  const { refs } = result.result.value;
+/** The definitions of a result: of several platforms, that of this machine's first. */
+function definitionsOf(result: Result | undefined): Definition[] {
+  if (result?.result.case === 'ref') return [result.result.value.def].filter((each) => each !== undefined);
+  if (result?.result.case !== 'refs') return [];
   const { os, architecture } = hostPlatform();
-  const names = Object.keys(refs);
-  const name = names.find((each) => each.startsWith(`${os}/${architecture}`)) ?? names[0] ?? '';
-  return refs[name]?.def;
+  const own = `${os}/${architecture}`;
+  return Object.entries(result.result.value.refs)
+    .sort(([a], [b]) => Number(b.startsWith(own)) - Number(a.startsWith(own)))
+    .flatMap(([, { def }]) => def ?? []);
+}
+
+/** The step in the first definition that has it. Throws as `findStep` does for the first one. */
+function stepIn(
+  definitions: readonly Definition[],
+  step: string,
+): { definition: Definition } & ReturnType<typeof findStep> {
+  let first: unknown = fail('invalid', 'client', 'the build has no steps');
+  for (const [i, definition] of definitions.entries()) {
+    try {
+      return { definition, ...findStep(definition, step) };
+    } catch (err) {
+      if (i === 0) first = err;
+    }
+  }
+  throw first;
+}
+
+/** The IDs of the secrets that a step has, as files and as variables. */
+function secretsOf({ mounts, secretenv }: ExecOp): Set<string> {
+  const files = mounts.flatMap(({ secretOpt }) => secretOpt?.ID ?? []);
+  return new Set([...files, ...secretenv.map(({ ID }) => ID)]);
 }

@@ -13,7 +13,7 @@ interface FoundStep {
 type Input = Op['inputs'][number];
 
 /**
- * The RUN that `wanted` names: a line of its instruction, or a part of its name (`RUN npm ci`). Throws `not-found`, with
+ * The RUN that `wanted` names: a line of its instruction, its name or a part of it (`RUN npm ci`). Throws `not-found`, with
  * the nearest name, and `invalid` for a text that several have.
  */
 export function findStep(definition: Definition, wanted: string): FoundStep {
@@ -32,7 +32,9 @@ export function findStep(definition: Definition, wanted: string): FoundStep {
     steps.push({ name, op, lines });
   }
   const line = /^\d+$/.test(wanted) ? Number(wanted) : undefined;
-  const found = steps.filter(({ name, lines }) => (line === undefined ? name.includes(wanted) : lines(line)));
+  const whole = steps.filter(({ name }) => name === wanted);
+  const parts = steps.filter(({ name, lines }) => (line === undefined ? name.includes(wanted) : lines(line)));
+  const found = whole.length > 0 ? whole : parts;
   const [first] = found;
   if (first === undefined) throw notFound(wanted, steps);
   // A RUN of several platforms, or one that stages share, is there more than once only under several names.

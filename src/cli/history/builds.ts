@@ -1,10 +1,11 @@
 /** The builds in a history: a daemon's, over its API, or the one of the root here. */
 import { createClient } from '@connectrpc/connect';
-import { fail } from '../../errors/index.ts';
+import { fail, toDrydockError } from '../../errors/index.ts';
 import { type BuildHistoryRecord, Control } from '../../pb/moby/buildkit/v1/control_pb.js';
 import type { StatusResponse } from '../../pb/moby/buildkit/v1/status_pb.js';
+import type { BuildDetails } from '../../records/index.ts';
 import type { CommandContext } from '../command.ts';
-import type { Endpoint } from '../remote/endpoint.ts';
+import { askJson, type Endpoint } from '../remote/endpoint.ts';
 import { failureOf } from '../remote/failure.ts';
 import { grpcTo } from '../remote/grpc.ts';
 
@@ -14,6 +15,8 @@ export interface BuildHistory {
   list(filters: readonly string[]): Promise<BuildHistoryRecord[]>;
   /** The progress of a build. Of one that runs, until it ends. Throws `not-found`. */
   progress(ref: string): AsyncIterable<StatusResponse>;
+  /** The Dockerfiles of an ended build, as they were; none where they are not kept. */
+  files(ref: string): Promise<BuildDetails['files']>;
   /** Throws `not-found`. */
   remove(ref: string): Promise<void>;
   close(): Promise<void>;
@@ -53,6 +56,16 @@ function historyAt(endpoint: Endpoint, signal: AbortSignal): BuildHistory {
         told(err);
       }
     },
+    async files(ref) {
+      const path = `/ui/api/v1/builds/${encodeURIComponent(ref)}`;
+      try {
+        return (await askJson<Pick<BuildDetails, 'files'>>(endpoint, { method: 'GET', path, signal })).files;
+      } catch (err) {
+        // A daemon without the page keeps no files either.
+        if (['not-found', 'unsupported'].includes(toDrydockError(err).code)) return [];
+        throw err;
+      }
+    },
     async remove(ref) {
       await control.updateBuildHistory({ Ref: ref, Delete: true }, call).catch(told);
     },
@@ -81,6 +94,9 @@ async function historyHere(root: string): Promise<BuildHistory> {
       const messages = await history.statusOf(everybody, ref);
       if (messages === undefined) throw fail('not-found', 'client', `no such build ${ref}`);
       yield* messages;
+    },
+    async files(ref) {
+      return (await history.detailsOf(everybody, ref))?.files ?? [];
     },
     async remove(ref) {
       if (!history.delete(everybody, ref)) throw fail('not-found', 'client', `no such build ${ref}`);

@@ -148,7 +148,8 @@ async function solveLinked(
   );
   const { response, warnings } = await solveAt(
     endpoint,
-    { ...request, Ref, FrontendAttrs: own },
+    // The daemon reads no more of them than `own`; its record has them all, as of buildx.
+    { ...request, Ref, FrontendAttrs: { filename: 'Dockerfile', ...FrontendAttrs } },
     sink,
     signal,
     (frontend) => linkedSolve(frontend, options, own, inspectorAt(inspector)),

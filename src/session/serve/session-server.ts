@@ -83,7 +83,13 @@ export class SessionServer {
       method: 'POST',
       // Node takes `createConnection` only where there is no agent at all.
       agent: daemon.createConnection === undefined ? false : undefined,
-      headers: { host: 'localhost', ...daemon.headers, ...this.headers, connection: 'Upgrade', upgrade: 'h2c' },
+      headers: {
+        host: 'localhost',
+        ...daemon.headers,
+        ...this.headers,
+        connection: 'Upgrade',
+        upgrade: 'h2c',
+      },
     });
     const connection = await new Promise<Duplex>((resolve, reject) => {
       const refused = (why: string, cause?: unknown) =>
