@@ -85,7 +85,15 @@ export async function remoteBuild(
             : isDirected
               ? solveLinked
               : solve;
-    const result = await work(endpoint, request, server.id, sink, signal, inspector, ref);
+    const result = await work({
+      endpoint,
+      options: request,
+      session: server.id,
+      sink,
+      signal,
+      inspector,
+      ref,
+    });
     await layoutOutput.finish(result);
     return result;
   } finally {
@@ -103,6 +111,16 @@ interface RemoteLooks {
   ref?: string;
   /** Makes the build by calls of its own; there is no result then. */
   directed?(own: OwnFrontend, options: BuildOptions): Promise<void>;
+}
+
+/** A build whose session is open at a daemon. */
+interface OpenBuild extends Pick<RemoteLooks, 'inspector' | 'ref'> {
+  endpoint: Endpoint;
+  options: BuildOptions;
+  /** The session's ID. */
+  session: string;
+  sink: ProgressSink;
+  signal: AbortSignal;
 }
 
 /** A request whose Dockerfile and layouts the session serves, and what it serves for that. */
@@ -132,15 +150,8 @@ async function serve(asked: DockerfileRequest, locals: InProcessOptions['locals'
  * Solves a build that this side directs, as buildx does: one whose contexts are results of others, which are asked for
  * first, or one that is looked into.
  */
-async function solveLinked(
-  endpoint: Endpoint,
-  options: BuildOptions,
-  session: string,
-  sink: ProgressSink,
-  signal: AbortSignal,
-  inspector?: DebugInspector,
-  Ref?: string,
-): Promise<BuildResult> {
+async function solveLinked(build: OpenBuild): Promise<BuildResult> {
+  const { endpoint, options, session, sink, signal, inspector, ref: Ref } = build;
   const { linkedSolve } = await import('./linked.ts');
   const { Frontend: _, FrontendAttrs, FrontendInputs: __, ...request } = requestOf(options, session);
   const own = Object.fromEntries(
@@ -159,13 +170,7 @@ async function solveLinked(
 
 /** Makes a build by the calls of `directed` alone. */
 function direct(directed: NonNullable<RemoteLooks['directed']>) {
-  return async (
-    endpoint: Endpoint,
-    options: BuildOptions,
-    session: string,
-    sink: ProgressSink,
-    signal: AbortSignal,
-  ): Promise<BuildResult> => {
+  return async ({ endpoint, options, session, sink, signal }: OpenBuild): Promise<BuildResult> => {
     const { Entitlements, SourcePolicy, ProxyNetwork, Cache } = requestOf(options, session);
     const request = { Session: session, Entitlements, SourcePolicy, ProxyNetwork, Cache };
     await solveAt(endpoint, request, sink, signal, async (own) => {
@@ -186,15 +191,8 @@ function inspectorAt(inspector: DebugInspector | undefined): SolveInspector | un
   );
 }
 
-async function solve(
-  endpoint: Endpoint,
-  options: BuildOptions,
-  session: string,
-  sink: ProgressSink,
-  signal: AbortSignal,
-  _?: DebugInspector,
-  Ref?: string,
-): Promise<BuildResult> {
+async function solve(build: OpenBuild): Promise<BuildResult> {
+  const { endpoint, options, session, sink, signal, ref: Ref } = build;
   const request = { ...requestOf(options, session), Ref };
   const { response, warnings } = await solveAt(endpoint, request, sink, signal);
   return resultOf(response, warnings);
@@ -236,13 +234,7 @@ function asking(
     sink: ProgressSink,
   ) => Promise<Pick<BuildResult, 'answer' | 'warnings'>>,
 ) {
-  return async (
-    endpoint: Endpoint,
-    options: BuildOptions,
-    session: string,
-    sink: ProgressSink,
-    signal: AbortSignal,
-  ): Promise<BuildResult> => {
+  return async ({ endpoint, options, session, sink, signal }: OpenBuild): Promise<BuildResult> => {
     const { options: attrs, inputs } = optionsOf(options);
     const request = { Session: session, Entitlements: options.allow };
     let told: Pick<BuildResult, 'answer' | 'warnings'> = { warnings: [] };

@@ -1,6 +1,6 @@
 /** `GET /images/{name}/json`, `/history` and `/attestations`; and `GET /images/search`, which is refused. */
 import { reachOf } from '../../../auth/index.ts';
-import { referenceOf } from '../../../distribution/index.ts';
+import { findImageFor, referenceOf, storedImages } from '../../../distribution/index.ts';
 import { imageHistory, imageStatements, inspectImage } from '../../../images/index.ts';
 import { familiarName } from '../../../oci/index.ts';
 import { apiError } from '../http/errors.ts';
@@ -9,7 +9,6 @@ import type { Call, Route } from '../http/route.ts';
 import { isBefore } from '../http/version.ts';
 import { Identities } from '../identity.ts';
 import { manifestsOf } from '../manifests.ts';
-import { namedImage } from '../named-image.ts';
 
 export const imageLookRoutes: Route[] = [
   { method: 'GET', path: '/images/search', scopes: ['images:read'], handle: search },
@@ -31,16 +30,13 @@ async function inspect({ host, name, query, version, authority }: Call) {
   if (manifests && platform !== undefined) {
     throw apiError('invalid', 'conflicting options: manifests and platform options cannot both be set');
   }
-  const found = await namedImage(store, name, platform);
+  const found = await findImageFor(store, name, platform);
+  const { target } = found.record;
   const { Created, Config, Descriptor, ...rest } = await inspectImage(store, name, found.image);
   const old = isBefore(version, '1.44');
   const identity = isBefore(version, '1.53')
     ? undefined
-    : await new Identities(host, reachOf(authority)).of(
-        found.image.manifest,
-        found.image.id,
-        found.record.target,
-      );
+    : await new Identities(host, reachOf(authority)).of(found.image.manifest, found.image.id, target);
   return {
     json: {
       ...(isBefore(version, '1.52') ? rest : without(rest, ['Parent', 'Comment', 'DockerVersion', 'Author'])),
@@ -57,7 +53,12 @@ async function inspect({ host, name, query, version, authority }: Call) {
         ? {}
         : { Descriptor: platform === undefined ? Descriptor : found.image.manifest }),
       ...(manifests
-        ? { Manifests: await manifestsOf(store, { images: found.images, target: found.record.target }) }
+        ? {
+            Manifests: await manifestsOf(store, {
+              images: await storedImages(store, found.record.name, target),
+              target,
+            }),
+          }
         : {}),
     },
   };
@@ -104,7 +105,7 @@ const legacyConfig = {
 async function history({ host, name, query, version }: Call) {
   const { store } = host.engine;
   const platform = isBefore(version, '1.48') ? undefined : readPlatform(query.text('platform'));
-  const { image, records } = await namedImage(store, name, platform);
+  const { image, records } = await findImageFor(store, name, platform);
   const tags = records.filter(({ name }) => referenceOf(name)?.tag !== undefined);
   const steps = await imageHistory(store, image);
   const json = steps.map(({ created, createdBy, comment, size }, i) => ({

@@ -1,5 +1,5 @@
 /** `POST /images/{name}/push`. */
-import { isDangling, referenceOf } from '../../../distribution/index.ts';
+import { findImageFor, isDangling, referenceOf } from '../../../distribution/index.ts';
 import type { DrydockError } from '../../../errors/index.ts';
 import { type PushedLayer, pushImage } from '../../../images/index.ts';
 import { familiarName, formatReference, parseReference } from '../../../oci/index.ts';
@@ -14,7 +14,6 @@ import { registryAuth } from '../http/registry-auth.ts';
 import type { Call, Route } from '../http/route.ts';
 import { isBefore } from '../http/version.ts';
 import { eventImage } from '../images.ts';
-import { namedImage } from '../named-image.ts';
 
 export const imagePushRoutes: Route[] = [
   { method: 'POST', path: '/images/*', suffix: '/push', scopes: ['images:write'], handle: push },
@@ -30,7 +29,7 @@ async function push(call: Call): Promise<undefined> {
     const platform = isBefore(call.version, '1.46') ? undefined : readPlatform(call.query.text('platform'));
     // Before anything is said, so that a platform that is not here is a plain answer.
     if (platform !== undefined)
-      for (const name of names) await namedImage(store, familiarName(name), platform);
+      for (const name of names) await findImageFor(store, familiarName(name), platform);
     stream.write({ status: `The push refers to repository [${repositoryOf(names[0] ?? '')}]` });
     for (const name of names) {
       const ends = new Map<string, string>();
