@@ -1,5 +1,5 @@
 /** The process's memory: glibc's, and the pages of programs that it has mapped. */
-import { readFileSync, realpathSync } from 'node:fs';
+import { readFileSync, readlinkSync } from 'node:fs';
 import { fns } from './call.ts';
 
 /** malloc.h */
@@ -49,7 +49,7 @@ export function forgetProgram(smaps = readSmaps()): number {
 export class ProgramPages {
   readonly #mappings: readonly Mapping[];
 
-  constructor(smaps = readSmaps(), program = realpathSync('/proc/self/exe')) {
+  constructor(smaps = readSmaps(), program = readlinkSync('/proc/self/exe')) {
     this.#mappings = unchangedMappings(smaps).filter(({ path }) => path === program);
   }
 

@@ -43,6 +43,12 @@ test('they are no longer counted as this process’s memory, and it goes on', ()
   expect([3, 1, 2].sort()).toEqual([1, 2, 3]);
 });
 
+test('a program that was replaced on the disk is told by its old name', () => {
+  const gone = '/opt/node (deleted)';
+  const smaps = mapping(`00400000-00830000 r--p 00000000 fe:00 1234                    ${gone}`);
+  expect(unchangedMappings(smaps)).toMatchObject([{ path: gone }]);
+});
+
 test('those of the program can be given up again and again', () => {
   const resident = () =>
     Number(/^RssFile:\s+(\d+) kB$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1]);
