@@ -16,25 +16,53 @@ export type Thing = Pick<Resource, 'id' | 'type'>;
 /** The number of things from which a bundle is less work for containerd than a call for each. */
 export const worthBundling = 4;
 
+const prefix = 'drydock-bundle-';
+
 export class Bundle {
   readonly #shared: Omit<ContainerdParts, 'passing'>;
-  readonly #key = `drydock-bundle-${randomUUID()}`;
-  /** For each thing (by `keyOf`), the label that names it. */
-  readonly #labels: Map<string, string>;
-  readonly #things: readonly Thing[];
+  readonly #key: string;
+  /** For each thing (by `keyOf`), the thing and the label that names it. */
+  readonly #labels: Map<string, { thing: Thing; label: string }>;
 
-  /** Prepares a bundle of things, which need not exist. Nothing is held before `make`. */
-  constructor(shared: Omit<ContainerdParts, 'passing'>, things: readonly Thing[]) {
+  private constructor(
+    shared: Omit<ContainerdParts, 'passing'>,
+    key: string,
+    named: Iterable<{ thing: Thing; label: string }>,
+  ) {
     this.#shared = shared;
-    this.#things = things;
-    this.#labels = new Map(things.map((thing, i) => [keyOf(thing), labelOf(thing, i)]));
+    this.#key = key;
+    this.#labels = new Map([...named].map((each) => [keyOf(each.thing), each]));
+  }
+
+  /** A bundle of things, which need not exist. Nothing is held before `make`. */
+  static of(shared: Omit<ContainerdParts, 'passing'>, things: readonly Thing[]): Bundle {
+    const named = things.map((thing, i) => ({ thing, label: labelOf(thing, i) }));
+    return new Bundle(shared, `${prefix}${randomUUID()}`, named);
+  }
+
+  /** The bundle that is this thing of a lease; undefined when it is no bundle, or gone. */
+  static async find(
+    shared: Omit<ContainerdParts, 'passing'>,
+    { id, type }: Thing,
+  ): Promise<Bundle | undefined> {
+    const { connection, snapshotter } = shared;
+    if (type !== `snapshots/${snapshotter}` || !id.startsWith(prefix)) return undefined;
+    const found = await connection.find('reading what a lease keeps', (call) =>
+      connection.snapshots.stat({ snapshotter, key: id }, call),
+    );
+    return found?.info && new Bundle(shared, id, namedIn(found.info.labels));
+  }
+
+  get things(): Thing[] {
+    return [...this.#labels.values()].map(({ thing }) => thing);
   }
 
   /** Has containerd keep the things as long as the lease (containerd's name of it) lives. */
   async make(lease: string): Promise<void> {
     const { connection, snapshotter } = this.#shared;
-    const labels = Object.fromEntries(this.#things.map((thing, i) => [labelOf(thing, i), thing.id]));
-    const what = `keeping ${this.#things.length} things`;
+    const named = [...this.#labels.values()];
+    const labels = Object.fromEntries(named.map(({ thing, label }) => [label, thing.id]));
+    const what = `keeping ${named.length} things`;
     await connection.call(what, { again: true, lease }, async (call) => {
       try {
         const view = { snapshotter, key: this.#key, labels };
@@ -51,7 +79,7 @@ export class Bundle {
     const { connection, snapshotter } = this.#shared;
     const gone: Record<string, undefined> = {};
     for (const key of things.map(keyOf)) {
-      const label = this.#labels.get(key);
+      const label = this.#labels.get(key)?.label;
       if (label !== undefined) gone[label] = undefined;
       this.#labels.delete(key);
     }
@@ -70,6 +98,17 @@ export class Bundle {
 /** The name of a thing, unique among all things. */
 export function keyOf({ type, id }: Thing): string {
   return `${type} ${id}`;
+}
+
+/** The inverse of `labelOf`, for all labels of a bundle. */
+function* namedIn(labels: Record<string, string>): Iterable<{ thing: Thing; label: string }> {
+  for (const [label, id] of Object.entries(labels)) {
+    const [, snapshotter] = /^(.*)\/\d+$/.exec(label.slice(gcLabels.snapshot.length + 1)) ?? [];
+    if (label.startsWith(`${gcLabels.content}.`)) yield { label, thing: { id, type: 'content' } };
+    else if (label.startsWith(`${gcLabels.snapshot}.`) && snapshotter !== undefined) {
+      yield { label, thing: { id, type: `snapshots/${snapshotter}` } };
+    }
+  }
 }
 
 function labelOf({ type }: Thing, number: number): string {

@@ -5,6 +5,7 @@ import type { Digest } from '../../oci/index.ts';
 import type { Lease, Resource } from '../../pb/containerd/leases_pb.js';
 import { isHeld } from '../shared/run-folder.ts';
 import type { LeaseOptions, LeaseResource, Leases } from '../store.ts';
+import { Bundle, keyOf, worthBundling } from './bundle.ts';
 import { hasCode } from './errors.ts';
 import { foreignLabels, leaseLabels, noLease } from './lease-names.ts';
 import { type ContainerdParts, isDamaged } from './shared.ts';
@@ -40,7 +41,24 @@ export class ContainerdLeases implements Leases {
    */
   async create(id: string, options: LeaseOptions = {}): Promise<void> {
     await this.#create(id, options);
-    await Promise.all((options.holds ?? []).map((resource) => this.add(id, resource)));
+    const holds = options.holds ?? [];
+    if (options.pinned === true && holds.length >= worthBundling) return this.#bundle(id, holds);
+    await Promise.all(holds.map((resource) => this.add(id, resource)));
+  }
+
+  /** Puts many things under a pinned lease by one call. Throws as `add` does. */
+  async #bundle(id: string, resources: readonly LeaseResource[]): Promise<void> {
+    const bundle = Bundle.of(
+      this.#shared,
+      resources.map((resource) => this.#toResource(resource)),
+    );
+    await bundle.make(this.#shared.names.of(id));
+    const listed = await this.#listed(resources);
+    const there = await inParallel(resources, (resource) => this.#isThere(resource, listed));
+    const gone = resources.filter((_, i) => !there[i]);
+    if (gone[0] === undefined) return;
+    await bundle.drop(gone.map((resource) => this.#toResource(resource)));
+    throw notThere(gone[0]);
   }
 
   async #create(id: string, options: LeaseOptions): Promise<void> {
@@ -124,11 +142,13 @@ export class ContainerdLeases implements Leases {
    * Puts a thing under a lease. Throws `not-found` when the lease or the thing is missing, or the thing is not whole.
    */
   async add(id: string, resource: LeaseResource): Promise<void> {
-    await this.#addTo(id, this.#toResource(resource));
+    const { passing } = this.#shared;
+    const thing = this.#toResource(resource);
+    await this.#addTo(id, thing);
     // The thing is looked for when it is held, so nobody can collect it between the two.
-    if (await this.#there(resource)) return;
+    if (await this.#there(resource)) return passing.saw(id, thing);
     await this.removeResource(id, resource);
-    throw fail('not-found', 'store', `there is no ${resource.type} ${resource.id} to keep`);
+    throw notThere(resource);
   }
 
   /** Puts many things under a lease; see `Leases.addAll`. Throws `not-found` when the lease is missing. */
@@ -139,8 +159,10 @@ export class ContainerdLeases implements Leases {
     else await inParallel(things, (thing) => this.#addTo(id, thing));
     const listed = await this.#listed(resources);
     return inParallel(resources, async (resource) => {
-      const isListed = resource.type === 'snapshot' && listed.has(resource.id);
-      if (isListed || (await this.#there(resource))) return true;
+      if (await this.#isThere(resource, listed)) {
+        passing.saw(id, this.#toResource(resource));
+        return true;
+      }
       await this.removeResource(id, resource);
       return false;
     });
@@ -152,7 +174,9 @@ export class ContainerdLeases implements Leases {
    */
   async #listed(resources: readonly LeaseResource[]): Promise<Set<string>> {
     const { connection, snapshotter } = this.#shared;
-    const wanted = resources.filter(({ type }) => type === 'snapshot').length;
+    const wanted = resources.filter((resource) => {
+      return resource.type === 'snapshot' && !this.#isHeld(resource);
+    }).length;
     const found = new Set<string>();
     if (wanted < worthListing) return found;
     await connection.call('listing snapshots', { again: true }, async (call) => {
@@ -162,6 +186,10 @@ export class ContainerdLeases implements Leases {
       }
     });
     return found;
+  }
+
+  async #isThere(resource: LeaseResource, listed: ReadonlySet<string>): Promise<boolean> {
+    return (resource.type === 'snapshot' && listed.has(resource.id)) || this.#there(resource);
   }
 
   async #addTo(id: string, { id: thing, type }: Pick<Resource, 'id' | 'type'>): Promise<void> {
@@ -182,10 +210,16 @@ export class ContainerdLeases implements Leases {
     return { id: resource.id, type };
   }
 
+  /** Whether a snapshot is known to be there, since this process holds it and has seen it. */
+  #isHeld(snapshot: LeaseResource): boolean {
+    return this.#shared.passing.isThere(this.#toResource(snapshot));
+  }
+
   async #there(resource: LeaseResource): Promise<boolean> {
     const { connection, snapshotter } = this.#shared;
     const what = `looking for ${resource.id}`;
     if (resource.type === 'snapshot') {
+      if (this.#isHeld(resource)) return true;
       const found = await connection.find(what, (call) =>
         connection.snapshots.stat({ snapshotter, key: resource.id }, call),
       );
@@ -200,9 +234,14 @@ export class ContainerdLeases implements Leases {
   async removeResource(id: string, resource: LeaseResource): Promise<void> {
     const { connection, names, passing } = this.#shared;
     if (passing.has(id)) return passing.remove(id, this.#toResource(resource));
+    const thing = this.#toResource(resource);
     await connection.find(`letting go of ${resource.id}`, (call) =>
-      connection.leases.deleteResource({ id: names.of(id), resource: this.#toResource(resource) }, call),
+      connection.leases.deleteResource({ id: names.of(id), resource: thing }, call),
     );
+    for (const each of await this.#named(id)) {
+      const bundle = await Bundle.find(this.#shared, each);
+      if (bundle?.things.some((other) => keyOf(other) === keyOf(thing))) await bundle.drop([thing]);
+    }
   }
 
   /** The things under the lease that exist. (containerd also keeps names of things that were deleted by hand.) */
@@ -217,8 +256,17 @@ export class ContainerdLeases implements Leases {
   }
 
   async #things(id: string): Promise<Pick<Resource, 'id' | 'type'>[]> {
-    const { connection, names, passing } = this.#shared;
+    const { passing } = this.#shared;
     if (passing.has(id)) return passing.things(id);
+    const named = await inParallel(await this.#named(id), async (thing) => {
+      return (await Bundle.find(this.#shared, thing))?.things ?? [thing];
+    });
+    return named.flat();
+  }
+
+  /** What a lease in containerd names itself: things, and bundles of them. */
+  async #named(id: string): Promise<Pick<Resource, 'id' | 'type'>[]> {
+    const { connection, names } = this.#shared;
     const held = await connection.find('reading a lease', (call) =>
       connection.leases.listResources({ id: names.of(id) }, call),
     );
@@ -259,6 +307,10 @@ export class ContainerdLeases implements Leases {
       })),
     ].filter(({ pinned }) => only === undefined || pinned === only.pinned);
   }
+}
+
+function notThere({ type, id }: LeaseResource) {
+  return fail('not-found', 'store', `there is no ${type} ${id} to keep`);
 }
 
 /** All leases of this root, whatever their use. */

@@ -17,6 +17,14 @@ interface HeldThing {
   known: Promise<void>;
   /** Whether containerd has been told. */
   told: boolean;
+  /** Whether the thing was seen to be there since it is held. */
+  seen: boolean;
+}
+
+/** A thing of which containerd is to be told in a moment, with others that are to be held just then. */
+interface Telling {
+  hold: HeldThing;
+  done: PromiseWithResolvers<void>;
 }
 
 /** One lease in containerd that stands for all of our leases made at about the same time. */
@@ -32,6 +40,7 @@ interface Group {
   held: Map<string, HeldThing>;
   /** Things that containerd is being told to release. */
   leaving: Map<string, Promise<void>>;
+  telling: Telling[];
 }
 
 interface Lease {
@@ -117,6 +126,7 @@ export class PassingLeases {
       resting: undefined,
       held: new Map(),
       leaving: new Map(),
+      telling: [],
     };
     this.#open = group;
     this.#groups.add(group);
@@ -131,23 +141,11 @@ export class PassingLeases {
 
   /** Adds a thing, which need not exist. Throws `not-found` when there is no such lease. */
   async add(id: string, thing: Thing): Promise<void> {
-    await this.#hold(id, thing, (group) => this.#tell(group, thing));
+    await this.#hold(id, thing, (group, hold) => this.#tellSoon(group, hold));
   }
 
-  /** Adds things, which need not exist; many become a bundle. Throws as `add` does. */
+  /** Adds things, which need not exist. Throws as `add` does. */
   async addAll(id: string, things: readonly Thing[]): Promise<void> {
-    const group = this.#leases.get(id)?.group;
-    const news = new Map(things.map((thing) => [keyOf(thing), thing]));
-    for (const key of news.keys()) if (group?.held.has(key)) news.delete(key);
-    if (group !== undefined && news.size >= worthBundling) {
-      const bundle = new Bundle(this.#shared, [...news.values()]);
-      const known = Promise.all([...news.keys()].map((key) => group.leaving.get(key)?.catch(() => {}))).then(
-        () => bundle.make(group.name),
-      );
-      for (const [key, thing] of news) {
-        group.held.set(key, { thing, bundle, users: 0, known, told: false });
-      }
-    }
     await Promise.all(things.map((thing) => this.add(id, thing)));
   }
 
@@ -158,16 +156,47 @@ export class PassingLeases {
       // The thing is being released at this moment, and containerd may do that last.
       return group.leaving.has(keyOf(thing)) ? this.#tell(group, thing) : Promise.resolve();
     });
+    this.saw(id, thing);
   }
 
-  async #hold(id: string, thing: Thing, tell: (group: Group) => Promise<void>): Promise<void> {
+  /** Notes that a thing was there after the lease held it. */
+  saw(id: string, thing: Thing): void {
+    const hold = this.#leases.get(id)?.group.held.get(keyOf(thing));
+    if (hold !== undefined) hold.seen = true;
+  }
+
+  /** Notes that this process has removed a thing. */
+  removed(thing: Thing): void {
+    const key = keyOf(thing);
+    for (const { held } of this.#groups) {
+      const hold = held.get(key);
+      if (hold !== undefined) hold.seen = false;
+    }
+  }
+
+  /** Whether a thing was seen to be there while containerd was, and still is, told to keep it. */
+  isThere(thing: Thing): boolean {
+    const key = keyOf(thing);
+    for (const { held } of this.#groups) {
+      const hold = held.get(key);
+      if (hold?.told === true && hold.seen) return true;
+    }
+    return false;
+  }
+
+  async #hold(
+    id: string,
+    thing: Thing,
+    tell: (group: Group, hold: HeldThing) => Promise<void>,
+  ): Promise<void> {
     const lease = this.#leases.get(id);
     if (lease === undefined) throw noLease(id);
     const { group, things } = lease;
     const key = keyOf(thing);
     let hold = group.held.get(key);
     if (hold === undefined) {
-      hold = { thing, bundle: undefined, users: 0, known: tell(group), told: false };
+      hold = { thing, bundle: undefined, users: 0, known: Promise.resolve(), told: false, seen: false };
+      hold.known = tell(group, hold);
       group.held.set(key, hold);
     }
     if (!things.has(key)) {
@@ -182,6 +211,27 @@ export class PassingLeases {
       things.delete(key);
       throw err;
     }
+  }
+
+  /** Tells containerd of a thing together with those that come in the same turn of the event loop. */
+  #tellSoon(group: Group, hold: HeldThing): Promise<void> {
+    if (group.telling.length === 0) setImmediate(() => this.#tellAll(group, group.telling.splice(0)));
+    const done = Promise.withResolvers<void>();
+    group.telling.push({ hold, done });
+    return done.promise;
+  }
+
+  #tellAll(group: Group, telling: readonly Telling[]): void {
+    if (telling.length < worthBundling) {
+      for (const { hold, done } of telling) this.#tell(group, hold.thing).then(done.resolve, done.reject);
+      return;
+    }
+    const things = telling.map(({ hold }) => hold.thing);
+    const bundle = Bundle.of(this.#shared, things);
+    for (const { hold } of telling) hold.bundle = bundle;
+    const left = Promise.all(things.map((thing) => group.leaving.get(keyOf(thing))?.catch(() => {})));
+    const made = left.then(() => bundle.make(group.name));
+    for (const { done } of telling) made.then(done.resolve, done.reject);
   }
 
   async #tell(group: Group, resource: Thing): Promise<void> {
@@ -271,8 +321,8 @@ export class PassingLeases {
         continue;
       }
       const bundles = new Map<Bundle, Thing[]>();
-      for (const { users, thing, bundle } of group.held.values()) {
-        if (users > 0) continue;
+      for (const { users, thing, bundle, told } of group.held.values()) {
+        if (users > 0 || !told) continue;
         const others = bundle === undefined ? undefined : bundles.get(bundle);
         if (others !== undefined) {
           others.push(thing);

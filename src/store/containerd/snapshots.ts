@@ -14,6 +14,7 @@ import type { ContainerdLeases } from './leases.ts';
 import { pastLeftover } from './leftover.ts';
 import { type Folders, foldersOf, toMounts } from './mounts.ts';
 import { type ContainerdParts, labelPaths, labelValues, leaseName } from './shared.ts';
+import { smallUsage } from './small-usage.ts';
 import { SnapshotFolders } from './snapshot-folders.ts';
 import { attemptLabel, missing, notCommitted, SnapshotQueries, taken } from './snapshot-queries.ts';
 import type { Views } from './views.ts';
@@ -270,8 +271,14 @@ export class ContainerdSnapshots implements Snapshots {
   async usage(key: string): Promise<{ size: number; inodes: number }> {
     const { connection, snapshotter } = this.#shared;
     // A committed snapshot does not change, and another snapshot of its name would hold the same files.
-    const measured = this.#known.last(key)?.usage;
-    if (measured !== undefined) return measured;
+    const committed = this.#known.last(key);
+    if (committed?.usage !== undefined) return committed.usage;
+    const layer = snapshotter === 'native' ? undefined : committed?.folders?.dirs[0];
+    const small = layer === undefined ? undefined : smallUsage(layer);
+    if (committed !== undefined && small !== undefined) {
+      committed.usage = small;
+      return small;
+    }
     const found = await connection.find(`measuring the snapshot ${key}`, (call) =>
       connection.snapshots.usage({ snapshotter, key }, call),
     );
@@ -312,5 +319,6 @@ export class ContainerdSnapshots implements Snapshots {
     }
     this.#active.delete(key);
     this.#known.forget(key);
+    this.#shared.passing.removed(this.#resource(key));
   }
 }

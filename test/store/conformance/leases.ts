@@ -89,6 +89,46 @@ export function leasesTests(at: StoreAtHand): void {
       expect((await at.store.verify()).problems).toEqual([]);
     });
 
+    test('a pinned lease is made with many things, lets go of one, and keeps the others', async () => {
+      const { leases, content } = at.store;
+      const blob = { type: 'blob' as const, id: await content.put(bytes('x'), { lease }) };
+      const keys = Array.from({ length: 20 }, (_, i) => `layer-${i}`);
+      for (const key of keys) await at.layer(key, undefined, () => {});
+      const holds = [...keys.map((id) => ({ type: 'snapshot' as const, id })), blob];
+      await leases.create('record', { pinned: true, labels: { why: 'cache' }, holds });
+      expect(sorted(await leases.resources('record'))).toEqual(sorted(holds));
+      expect((await leases.list({ pinned: true })).map(({ id }) => id)).toEqual(['record']);
+      await leases.delete(lease);
+      await leases.removeResource('record', holds[3]!);
+      expect(sorted(await leases.resources('record'))).toEqual(sorted(holds.toSpliced(3, 1)));
+      expect((await at.store.gc()).snapshots).toEqual(['layer-3']);
+      // Other labels: the lease is made anew, and keeps its things meanwhile.
+      await leases.create('record', { pinned: true, labels: { why: 'more' } });
+      expect((await at.store.gc()).snapshots).toEqual([]);
+      expect(sorted(await leases.resources('record'))).toEqual(sorted(holds.toSpliced(3, 1)));
+      const missing = { type: 'snapshot' as const, id: 'none' };
+      await expect(
+        leases.create('other', { pinned: true, holds: [...holds, missing] }),
+      ).rejects.toMatchObject({ code: 'not-found' });
+      await leases.delete('other');
+      await leases.delete('record');
+      const gone = await at.store.gc();
+      expect([gone.snapshots.length, gone.blobs]).toEqual([19, [blob.id]]);
+      expect((await at.store.verify()).problems).toEqual([]);
+    });
+
+    test('a snapshot that was held and is removed is not taken for one that is there', async () => {
+      const { leases, snapshots } = at.store;
+      await at.layer('a', undefined, () => {});
+      const thing = { type: 'snapshot' as const, id: 'a' };
+      await leases.create('one', {});
+      await leases.add('one', thing);
+      await snapshots.remove('a');
+      await leases.create('two', {});
+      await expect(leases.add('two', thing)).rejects.toMatchObject({ code: 'not-found' });
+      expect(await leases.addAll('two', [thing])).toEqual([false]);
+    });
+
     test('an image keeps its manifest, its layers, and the snapshots of its config, with their parents', async () => {
       await at.layer('base', undefined, () => {});
       await at.layer('top', 'base', () => {});
