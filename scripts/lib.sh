@@ -49,6 +49,12 @@ cosigns() {
 # Docker's buildx, which bookworm has no package of either. It runs without docker, too.
 docker_buildx() { newer_program trixie docker-buildx usr/libexec/docker/cli-plugins/docker-buildx docker-buildx; }
 
+# And its compose.
+docker_compose() { newer_program trixie docker-compose usr/libexec/docker/cli-plugins/docker-compose docker-compose; }
+
+# Docker's library for Python, which has no command of its own.
+docker_py() { [ -f /usr/lib/python3/dist-packages/docker/__init__.py ] || need_commands docker-py:python3-docker; }
+
 # apt_aside FOLDER OPTION…: makes `apt` the command of an apt that keeps all it knows in a folder.
 apt_aside() {
   local work=$1

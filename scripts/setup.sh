@@ -24,6 +24,8 @@ case "${1:-}" in
     azurite
     cosigns
     docker_buildx
+    docker_compose
+    docker_py
     kube_tools
     ;;
   bench)

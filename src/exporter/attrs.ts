@@ -63,6 +63,7 @@ const imageNames = [
   'registry.insecure',
   'unpack',
   'store',
+  'load',
   'unsafe-internal-store-allow-incomplete',
   'compression',
   'compression-level',
@@ -124,7 +125,8 @@ export function parseImageAttrs(type: 'image' | 'oci' | 'docker', attrs: Record<
     pushByDigest: yes('push-by-digest'),
     insecure: yes('registry.insecure'),
     unpack: boolAttr(type, attrs, 'unpack'),
-    store: yes('store', true),
+    // docker compose says `load`: an image goes into the store, and an archive is loaded by the client.
+    store: yes('store', true) || yes('load'),
     allowIncomplete: yes('unsafe-internal-store-allow-incomplete'),
     compression,
     forceCompression: yes('force-compression'),

@@ -12,7 +12,7 @@ export { checkNewName, nameImage } from './name.ts';
 export { pruneImageFilters, pruneImages } from './prune.ts';
 export { pullImage } from './pull.ts';
 export { type PushedLayer, pushImage } from './push.ts';
-export { type Removed, removeImage, removeNameless, removePlatforms } from './remove.ts';
+export { removeImage, removeNameless, removePlatforms } from './remove.ts';
 export { saveImages } from './save.ts';
 export { imageStatements } from './statements.ts';
 export { tagImage } from './tag.ts';

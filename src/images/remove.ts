@@ -14,7 +14,7 @@ import { fillReserve, type ImageRecord, type Store, withReserve } from '../store
 import { isDue, nextTurn } from '../workers/index.ts';
 
 /** The result of a removal. */
-export interface Removed {
+interface Removed {
   /** The ID of the image that was named. */
   id: Digest;
   /** The names that were removed, as people write them. */

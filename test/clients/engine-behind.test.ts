@@ -1,83 +1,144 @@
 /** docker's CLI with one DOCKER_HOST: Drydock builds, a real dockerd behind it runs. */
-import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { copyFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, expect, test } from 'vitest';
-import { unmountBelow } from '../../src/store/shared/run-folder.ts';
-import { startTestDaemon, type TestDaemon } from '../kit/daemon.ts';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { type EngineFront, startEngineFront } from '../kit/engine-front.ts';
+import { onLocal } from '../kit/stores.ts';
+import { Terminal } from '../kit/terminal.ts';
 
-const dir = mkdtempSync(join(tmpdir(), 'drydock-front-'));
-const socket = join(dir, 'dockerd.sock');
-let dockerd: ChildProcess;
-let daemon: TestDaemon;
-let log = '';
+onLocal('docker in front of an engine', (store) => {
+  let front: EngineFront;
+  let context: string;
+  const docker: EngineFront['docker'] = (...args) => front.docker(...args);
+  const run = (...args: string[]) => docker(['run', '--network', 'none', ...args]);
+  beforeAll(async () => {
+    front = await startEngineFront(store);
+    context = join(front.daemon.dir, 'context');
+    mkdirSync(context);
+    await copyFile('/bin/busybox', join(context, 'busybox'));
+    writeFileSync(
+      join(context, 'Dockerfile'),
+      'FROM scratch AS one\nCOPY busybox /bin/sh\nCOPY busybox /bin/\nFROM one\nCOPY Dockerfile /d\n',
+    );
+    await docker(['build', '-q', '--target', 'one', '-t', 'one', context]);
+    await docker(['build', '-q', '-t', 'two', context]);
+  });
+  afterAll(() => front?.stop());
 
-beforeAll(async () => {
-  const folders = [
-    '--data-root',
-    join(dir, 'data'),
-    '--exec-root',
-    join(dir, 'exec'),
-    '--pidfile',
-    join(dir, 'pid'),
-  ];
-  const none = ['--bridge=none', '--iptables=false', '--ip6tables=false'];
-  dockerd = spawn('dockerd', [...folders, ...none, '-H', `unix://${socket}`], {
-    stdio: ['ignore', 'ignore', 'pipe'],
+  test('run, exec and remove; only what is new goes over', async () => {
+    expect(await run('--rm', 'one', 'sh', '-c', 'echo ran')).toBe('ran');
+    await run('-d', '--name', 'cc', 'two', 'sh', '-c', 'read x < /dev/zero');
+    expect(await docker(['exec', '-i', 'cc', 'sh', '-c', 'read x; echo got $x'], { input: 'typed\n' })).toBe(
+      'got typed',
+    );
+    const layers = JSON.parse(await docker(['inspect', 'one']))[0].RootFS.Layers.length;
+    expect(front.handedOver()).toEqual([
+      ['one', 0],
+      ['two', layers],
+    ]);
+    await expect(docker(['rmi', 'two'])).rejects.toThrow('is using its referenced image');
+    const id = await docker(['images', '-q', 'two']);
+    await expect(docker(['rmi', id])).rejects.toThrow(/is (using its referenced image|being used by)/);
+    await docker(['rm', '-f', 'cc']);
+    await docker(['rmi', 'two']);
+    expect(await docker(['images', '-q', 'two'])).toBe('');
+    expect(await docker(['-H', front.dockerd.host, 'images', '-q', 'two'])).toBe('');
   });
-  dockerd.stderr?.on('data', (chunk: Buffer) => {
-    log = (log + chunk).slice(-4000);
-  });
-  daemon = await startTestDaemon({ engine: `unix://${socket}` });
-  for (let i = 0; ; i++) {
-    if ((await daemon.ask('GET', '/containers/json')).status === 200) break;
-    if (i > 300 || dockerd.exitCode !== null) throw new Error(`dockerd does not start: ${log}`);
-    await sleep(200);
-  }
-});
-afterAll(async () => {
-  await daemon?.stop();
-  if (dockerd?.exitCode === null) {
-    dockerd.kill('SIGTERM');
-    await new Promise((resolve) => dockerd.once('exit', resolve));
-  }
-  unmountBelow(dir);
-  rmSync(dir, { recursive: true, force: true });
-});
 
-test('build, run, exec and remove; only what is new goes over', async () => {
-  const context = join(dir, 'context');
-  mkdirSync(context);
-  await copyFile('/bin/busybox', join(context, 'busybox'));
-  writeFileSync(
-    join(context, 'Dockerfile'),
-    'FROM scratch AS one\nCOPY busybox /bin/sh\nFROM one\nCOPY Dockerfile /d\n',
-  );
-  const docker = async (...args: string[]) => {
-    const { code, stdout, stderr } = await daemon.docker(args);
-    expect(code, stderr).toBe(0);
-    return stdout.trim();
-  };
-  await docker('build', '-q', '--target', 'one', '-t', 'one', context);
-  expect(await docker('run', '--rm', '--network', 'none', 'one', 'sh', '-c', 'echo ran')).toBe('ran');
-  await docker('build', '-q', '-t', 'two', context);
-  await docker('run', '-d', '--name', 'cc', '--network', 'none', 'two', 'sh', '-c', 'read x < /dev/zero');
-  const { code, stdout } = await daemon.docker(['exec', '-i', 'cc', 'sh', '-c', 'read x; echo got $x'], {
-    input: 'typed\n',
+  test('a terminal, with its size and what is typed', async () => {
+    const env = { ...process.env, DOCKER_HOST: front.daemon.host, DOCKER_CONFIG: front.daemon.dir };
+    // The size comes by a request of its own, after the start.
+    const size = 'until busybox stty size 2> /dev/null | busybox grep "31 101"; do busybox sleep 0.1; done';
+    const command = `echo ready; read x; echo "got:$x"; ${size}; exit 3`;
+    const args = ['run', '--rm', '-it', '--network', 'none', 'one', 'sh', '-c', command];
+    const terminal = new Terminal('/usr/bin/docker', args, env, [30, 100]);
+    await terminal.until(/ready/);
+    terminal.resize(31, 101);
+    terminal.type('typed\r');
+    await terminal.until(/got:typed/);
+    expect(await terminal.code).toBe(3);
+    terminal.close();
   });
-  expect([code, stdout.trim()]).toEqual([0, 'got typed']);
-  const over = daemon.log().filter(({ msg, message }) => `${msg ?? message}`.includes('handed over'));
-  expect(over.map(({ image, leftOut }) => [image, leftOut])).toEqual([
-    ['one', 0],
-    ['two', 1],
-  ]);
-  const inUse = await daemon.docker(['rmi', 'two']);
-  expect(inUse.code).toBe(1);
-  expect(inUse.stderr).toContain('is using its referenced image');
-  await docker('rm', '-f', 'cc');
-  await docker('rmi', 'two');
-  expect(await docker('images', '-q', 'two')).toBe('');
+
+  test('logs are followed to the end, however large; wait tells the exit code', async () => {
+    const lines = 200_000;
+    const script = `i=0; while [ $i -lt ${lines} ]; do echo "line $i of many"; i=$((i+1)); done; exit 7`;
+    await run('-d', '--name', 'talks', 'one', 'sh', '-c', script);
+    const [logs, code] = await Promise.all([docker(['logs', '-f', 'talks']), docker(['wait', 'talks'])]);
+    expect(code).toBe('7');
+    const all = Array.from({ length: lines }, (_, i) => `line ${i} of many`).join('\n');
+    expect(logs === all).toBe(true);
+    await docker(['rm', 'talks']);
+  });
+
+  test('large input comes through, and its end with it', async () => {
+    const input = 'x'.repeat(8 << 20);
+    expect(
+      await docker(['run', '--rm', '-i', '--network', 'none', 'one', 'busybox', 'wc', '-c'], { input }),
+    ).toBe(`${input.length}`);
+  });
+
+  test('files are copied in and out', async () => {
+    await docker(['create', '--name', 'files', '--network', 'none', 'one', 'sh']);
+    const file = join(front.daemon.dir, 'put');
+    writeFileSync(file, 'put here');
+    await docker(['cp', file, 'files:/put']);
+    await docker(['cp', 'files:/put', `${file}-back`]);
+    expect(readFileSync(`${file}-back`, 'utf8')).toBe('put here');
+    await docker(['rm', 'files']);
+  });
+
+  test('an image that a container was committed to is used like any other', async () => {
+    await run('--name', 'made', 'one', 'sh', '-c', 'echo made > /made');
+    const id = await docker(['commit', '-m', 'by hand', 'made']);
+    expect(await docker(['images', '-q', '--no-trunc', '--filter', 'dangling=true'])).toBe(id);
+    await docker(['commit', 'made', 'reg.example/committed:1']);
+    await docker(['rm', 'made']);
+    expect(await run('--rm', id, 'sh', '-c', 'read x < /made; echo $x')).toBe('made');
+    const dockerfile = join(front.daemon.dir, 'FromCommitted');
+    writeFileSync(dockerfile, 'FROM reg.example/committed:1\nRUN read x < /made && echo $x > /again\n');
+    await docker(['build', '-q', '-t', 'again', '-f', dockerfile, context]);
+    expect(await run('--rm', 'again', 'sh', '-c', 'read x < /again; echo $x')).toBe('made');
+    await docker(['rmi', 'again', 'reg.example/committed:1', id]);
+    expect(await docker(['images', '-q', 'reg.example/committed'])).toBe('');
+    await expect(docker(['commit', 'nosuch', 'x'])).rejects.toThrow('No such container: nosuch');
+  });
+
+  test('an image that only the engine has is removed there', async () => {
+    const direct = (...args: string[]) => docker(['-H', front.dockerd.host, ...args]);
+    await direct('tag', 'one', 'elsewhere:1');
+    await docker(['rmi', 'elsewhere:1']);
+    expect(await direct('images', '-q', 'elsewhere')).toBe('');
+    await expect(docker(['rmi', 'elsewhere:1'])).rejects.toThrow('No such image: elsewhere:1');
+  });
+
+  test('events of both are one stream; info, df and version tell of both', async () => {
+    const format = ['--format', '{{.Type}} {{.Action}}'];
+    const events = spawn('/usr/bin/docker', ['-H', front.daemon.host, 'events', ...format]);
+    const told: string[] = [];
+    createInterface({ input: events.stdout }).on('line', (line) => told.push(line));
+    const tells = (line: string) => vi.waitFor(() => expect(told).toContain(line), 10_000);
+    // The stream is open when something came by it.
+    while (told.length === 0) {
+      await docker(['tag', 'one', 'poke:1']);
+      await sleep(100);
+    }
+    await docker(['create', '--name', 'seen', '--network', 'none', 'one', 'sh']);
+    expect(await docker(['info', '--format', '{{.Containers}} {{.Images}} {{.Driver}}'])).toMatch(/^1 [1-9]/);
+    expect(await docker(['system', 'df', '--format', '{{.Type}} {{.TotalCount}}'])).toContain('Containers 1');
+    expect(await docker(['version', '--format', '{{range .Server.Components}}{{.Name}} {{end}}'])).toContain(
+      'Engine Docker Engine (behind)',
+    );
+    await docker(['rm', 'seen']);
+    await docker(['rmi', 'poke:1']);
+    await docker(['volume', 'create', 'last']);
+    await docker(['volume', 'rm', 'last']);
+    for (const line of ['container create', 'container destroy', 'image untag', 'volume destroy'])
+      await tells(line);
+    events.kill();
+  });
 });

@@ -107,7 +107,7 @@ onStores('attributes of outputs', (store) => {
     const file = join(mkdtempSync(join(kit.daemon.dir, 'out-')), 'a.tar');
     const own = { context: 'default', 'prefer-image-digest': 'true' };
     const obsolete = { buildinfo: 'false', 'buildinfo-attrs': 'true', 'oci-artifact': 'false' };
-    const without = { push: 'false', store: 'false', unpack: 'false' };
+    const without = { push: 'false', store: 'false', unpack: 'false', load: 'true' };
     const solved = await solve('docker', { ...own, ...obsolete, ...without }, {}, { 0: { file } });
     expect(warnings(solved)).toEqual([
       expect.stringContaining('buildinfo is obsolete'),

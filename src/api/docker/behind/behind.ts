@@ -2,7 +2,7 @@
 import { Agent, type ClientRequest, type IncomingMessage, type RequestOptions, request } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { text } from 'node:stream/consumers';
-import { errnoCode, fail } from '../../../errors/index.ts';
+import { type DrydockError, errnoCode, fail } from '../../../errors/index.ts';
 import { type EngineAddress, engineAddress } from './address.ts';
 
 /** How long an engine may take to answer a short question, in ms. */
@@ -70,16 +70,19 @@ export class Behind {
       ...(signal === undefined ? [] : [signal]),
     ]);
     const answer = await this.send('GET', path, { signal: within });
+    if (answer.statusCode === 404) return void answer.resume();
+    if (answer.statusCode !== 200) throw await this.refused(answer, path);
+    return JSON.parse(await text(answer)) as T;
+  }
+
+  /** The error for an answer that was not to be expected; its body is read. */
+  async refused(answer: IncomingMessage, path: string): Promise<DrydockError> {
     const body = await text(answer);
-    if (answer.statusCode === 404) return undefined;
-    if (answer.statusCode !== 200) {
-      throw fail(
-        'unavailable',
-        'host',
-        `the Docker engine at ${this.address} answers ${answer.statusCode} to ${path}: ${body.slice(0, 500)}`,
-      );
-    }
-    return JSON.parse(body) as T;
+    return fail(
+      'unavailable',
+      'host',
+      `the Docker engine at ${this.address} answers ${answer.statusCode} to ${path}: ${body.slice(0, 500)}`,
+    );
   }
 
   /** The newest API version of the engine; undefined while it cannot be reached. */

@@ -1,6 +1,7 @@
 /** Stands in front of a Docker engine: requests about containers, volumes and networks go to it, after the one check. */
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
+import { buffer } from 'node:stream/consumers';
 import { toDrydockError } from '../../../errors/index.ts';
 import type { ApiHost } from '../../shared/host.ts';
 import { jsonObject, readBody } from '../http/body.ts';
@@ -11,8 +12,9 @@ import { parseTarget } from '../http/target.ts';
 import { isBefore, newestVersion } from '../http/version.ts';
 import { refuseUpgrade } from '../routes/upgrades.ts';
 import type { Behind } from './behind.ts';
+import { handBack } from './hand-back.ts';
 import { HandOver } from './hand-over.ts';
-import { passOn, splice } from './pass-on.ts';
+import { ask, passBack, passOn, splice } from './pass-on.ts';
 import { engineScope, runtimePart, shownPath } from './paths.ts';
 
 /** The front of an engine. */
@@ -42,6 +44,7 @@ export class Front {
   async answer(call: Omit<Call, 'name' | 'authority'>, path: string): Promise<void> {
     const { request, response, signal, query } = call;
     await this.#admit(request, path);
+    if (request.method === 'POST' && path === '/commit') return this.#commit(call);
     if (request.method !== 'POST' || path !== '/containers/create') {
       return passOn(this.#behind, request, response, signal);
     }
@@ -51,6 +54,18 @@ export class Front {
       await this.#handOver.ensure(Image, readPlatform(query.text('platform')), signal);
     }
     await passOn(this.#behind, request, response, signal, body);
+  }
+
+  /** Has the engine commit a container, and takes the image over before the client hears of it. */
+  async #commit({ request, response, signal, query }: Omit<Call, 'name' | 'authority'>): Promise<void> {
+    const answer = await ask(this.#behind, request, signal);
+    if (answer.statusCode !== 201) return passBack(answer, response);
+    const body = await buffer(answer);
+    const { Id } = jsonObject(body);
+    const [repo, tag] = [query.text('repo'), query.text('tag')];
+    const name = repo === '' || tag === '' ? repo : `${repo}:${tag}`;
+    if (typeof Id === 'string') await handBack(this.#host, this.#behind, Id, name || undefined, signal);
+    await passBack(answer, response, body);
   }
 
   /** Whether a request wants another protocol of the engine (attach, exec). */

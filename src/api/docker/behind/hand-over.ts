@@ -1,9 +1,10 @@
 /** Gives the engine an image that a container asks for: whatever is built or pulled here can be run there. */
+import type { IncomingMessage } from 'node:http';
 import { PassThrough } from 'node:stream';
 import { type FoundImage, findImage } from '../../../distribution/index.ts';
 import { type DrydockError, fail, toDrydockError } from '../../../errors/index.ts';
 import { inParallel, SingleFlight } from '../../../flow/index.ts';
-import { saveImages } from '../../../images/index.ts';
+import { listedImages, saveImages } from '../../../images/index.ts';
 import type { Digest, Platform } from '../../../oci/index.ts';
 import type { ApiHost } from '../../shared/host.ts';
 import type { Behind } from './behind.ts';
@@ -67,9 +68,35 @@ export class HandOver {
     platform: Platform | undefined,
     signal: AbortSignal,
   ): Promise<void> {
-    const { engine, log } = this.#host;
+    const { log } = this.#host;
     const began = performance.now();
-    const without = await this.#layersThere(found, signal);
+    let without = await this.#layersThere(found, signal);
+    let trouble = await this.#load(name, platform, without, signal);
+    if (trouble !== undefined && without.size > 0) {
+      // It has the images, and not all of their blobs.
+      log('warn', 'the engine wants the whole image', { image: name, reason: trouble });
+      without = new Set();
+      trouble = await this.#load(name, platform, without, signal);
+    }
+    if (trouble !== undefined) throw this.#refused(name, trouble);
+    log('info', 'image handed over to the engine', {
+      image: name,
+      leftOut: without.size,
+      ms: Math.round(performance.now() - began),
+    });
+  }
+
+  /**
+   * Has the engine load the image's archive without these blobs. Returns the engine's words when it was not content with
+   * what is in it. Throws the error of an archive that cannot be made, and `unavailable`.
+   */
+  async #load(
+    name: string,
+    platform: Platform | undefined,
+    without: ReadonlySet<Digest>,
+    signal: AbortSignal,
+  ): Promise<string | undefined> {
+    const { engine } = this.#host;
     const archive = new PassThrough({ highWaterMark: 1 << 20 });
     const request = this.#behind.request({
       method: 'POST',
@@ -77,20 +104,10 @@ export class HandOver {
       headers: { host: 'docker', 'content-type': 'application/x-tar', 'transfer-encoding': 'chunked' },
       signal,
     });
-    const answered = new Promise<string>((resolve, reject) => {
+    const answered = new Promise<IncomingMessage>((resolve, reject) => {
       request.once('error', (err) => reject(this.#behind.unreachable(err)));
-      request.once('response', (answer) => {
-        let text = '';
-        answer.setEncoding('utf8');
-        answer.on('data', (chunk: string) => {
-          if (text.length < 1 << 16) text += chunk;
-        });
-        answer.once('error', reject);
-        answer.once('end', () =>
-          answer.statusCode === 200 ? resolve(text) : reject(this.#refused(name, text)),
-        );
-      });
-    });
+      request.once('response', resolve);
+    }).then(async (answer) => ({ isOk: answer.statusCode === 200, said: await beginning(answer) }));
     archive.pipe(request);
     const saved = saveImages(engine.store, [name], archive, {
       signal,
@@ -98,17 +115,13 @@ export class HandOver {
       without,
       client: engine.registry,
     });
-    const [text] = await Promise.all([answered, saved]).catch((err) => {
+    const [{ isOk, said }] = await Promise.all([answered, saved]).catch((err) => {
       request.destroy();
       throw err;
     });
-    const error = text.split('\n').find((line) => line.includes('"error"'));
-    if (error !== undefined) throw this.#refused(name, error);
-    log('info', 'image handed over to the engine', {
-      image: name,
-      leftOut: without.size,
-      ms: Math.round(performance.now() - began),
-    });
+    if (!isOk) return said;
+    // One on a containerd tells in its ordinary words that a layer is not there.
+    return said.split('\n').find((line) => line.includes('"error"') || line.includes('Error unpacking'));
   }
 
   #refused(name: string, text: string): DrydockError {
@@ -120,8 +133,9 @@ export class HandOver {
   }
 
   /**
-   * The blobs of the image's lowest layers that the engine has: it takes an archive without them. An engine that keeps
-   * its images in a containerd wants them all.
+   * The blobs of the image's lowest layers that the engine has: it takes an archive without them. An engine with a
+   * graph driver knows layers by their contents. One that keeps its images in a containerd has the very blobs of those
+   * images that are here, too.
    */
   async #layersThere({ image }: FoundImage, signal: AbortSignal): Promise<ReadonlySet<Digest>> {
     const [info, list] = await Promise.all([
@@ -129,7 +143,14 @@ export class HandOver {
       this.#behind.json<EngineImage[]>('/images/json', signal),
     ]);
     const isContainerd = info?.DriverStatus?.some(([name]) => name === 'driver-type') ?? false;
-    if (isContainerd) return new Set();
+    if (isContainerd) {
+      const there = new Set(list?.map(({ Id }) => Id));
+      const same = (await listedImages(this.#host.engine.store)).filter(
+        ({ records, image: { manifest } }) =>
+          there.has(manifest.digest) || records.some(({ target }) => there.has(target.digest)),
+      );
+      return new Set(same.flatMap(({ image: { document } }) => document.layers.map(({ digest }) => digest)));
+    }
     const own = image.config.rootfs.diff_ids;
     let most = 0;
     const ids = (list ?? []).slice(0, looked).map(({ Id }) => Id);
@@ -146,4 +167,12 @@ export class HandOver {
     }
     return new Set(image.document.layers.slice(0, most).map(({ digest }) => digest));
   }
+}
+
+/** The first 64 KiB of an answer; the rest is read and dropped. */
+async function beginning(answer: IncomingMessage): Promise<string> {
+  let text = '';
+  answer.setEncoding('utf8');
+  for await (const chunk of answer) if (text.length < 1 << 16) text += chunk;
+  return text;
 }

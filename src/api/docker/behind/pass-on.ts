@@ -36,6 +36,16 @@ export async function passOn(
   signal: AbortSignal,
   body?: Buffer,
 ): Promise<void> {
+  await passBack(await ask(behind, request, signal, body), response);
+}
+
+/** Passes a request on, as `passOn` does, and returns the head of the engine's answer. */
+export async function ask(
+  behind: Behind,
+  request: IncomingMessage,
+  signal: AbortSignal,
+  body?: Buffer,
+): Promise<IncomingMessage> {
   const headers = passedHeaders(
     request,
     body === undefined ? ownHeaders : new Set([...ownHeaders, 'content-length']),
@@ -50,8 +60,17 @@ export async function passOn(
   if (body !== undefined) sent.end(body);
   // The engine may answer before it has read everything, and then wants no more.
   else pipeline(new UploadBody(request), sent).catch(() => {});
-  const answer = await answered;
+  return answered;
+}
+
+/** Answers with the engine's answer. `body` is what was read of it, if it was read. */
+export async function passBack(
+  answer: IncomingMessage,
+  response: ServerResponse,
+  body?: Buffer,
+): Promise<void> {
   response.writeHead(answer.statusCode ?? 502, answer.statusMessage, passedHeaders(answer, ownHeaders));
+  if (body !== undefined) return void response.end(body);
   response.flushHeaders();
   await pipeline(answer, response).catch(() => void response.destroy());
 }

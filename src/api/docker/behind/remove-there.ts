@@ -1,31 +1,61 @@
 import { text } from 'node:stream/consumers';
+import { findImage } from '../../../distribution/index.ts';
+import { toDrydockError } from '../../../errors/index.ts';
+import type { Store } from '../../../store/index.ts';
 import type { ApiHost } from '../../shared/host.ts';
 import { apiError } from '../http/errors.ts';
 import type { Behind } from './behind.ts';
 import { imagePath } from './paths.ts';
 
+/** What an image lost: a name, or all of itself. */
+export interface RemovedRow {
+  Untagged?: string;
+  Deleted?: string;
+}
+
 /**
- * Removes the engine's copy of an image that is removed here. Throws `conflict`, in the engine's words, when a container
- * uses it. An engine that has none, or cannot be reached, is no reason to keep it here.
+ * Removes the engine's copy of an image that is removed here, and returns what the engine says it removed; undefined
+ * when it has none. Throws `conflict`, in the engine's words, when a container uses it. An engine that cannot be reached
+ * is no reason to keep the image here.
  */
 export async function removeThere(
-  { log }: Pick<ApiHost, 'log'>,
+  { log, engine }: Pick<ApiHost, 'log' | 'engine'>,
   behind: Behind,
   name: string,
   force: boolean,
   signal: AbortSignal,
-): Promise<void> {
-  const path = `${imagePath(name)}?force=${force}`;
-  const answer = await behind.send('DELETE', path, { signal }).catch((err) => {
-    log('warn', 'the image stays at the engine', { image: name, reason: String(err.message) });
-    return undefined;
-  });
-  if (answer === undefined) return;
-  const body = await text(answer);
-  if (answer.statusCode !== 409) return;
-  let message = body;
+): Promise<RemovedRow[] | undefined> {
+  for (const its of await namesThere(engine.store, name)) {
+    const path = `${imagePath(its)}?force=${force}`;
+    const answer = await behind.send('DELETE', path, { signal }).catch((err) => {
+      log('warn', 'the image stays at the engine', { image: name, reason: String(err.message) });
+      return undefined;
+    });
+    if (answer === undefined) return undefined;
+    const body = await text(answer);
+    if (answer.statusCode === 200) return JSON.parse(body) as RemovedRow[];
+    if (answer.statusCode === 409) throw apiError('conflict', messageOf(body));
+  }
+  return undefined;
+}
+
+/** What the engine may call an image: its name, or for an ID the digests that an engine on a containerd goes by. */
+async function namesThere(store: Store, name: string): Promise<string[]> {
   try {
-    message = (JSON.parse(body) as { message?: string }).message ?? body;
-  } catch {}
-  throw apiError('conflict', message);
+    const { by, records, image } = await findImage(store, name);
+    if (by === 'name') return [name];
+    return [...new Set([image.id, ...records.map(({ target }) => target.digest), image.manifest.digest])];
+  } catch (err) {
+    const { code } = toDrydockError(err);
+    if (code === 'not-found') return [name];
+    throw err;
+  }
+}
+
+function messageOf(body: string): string {
+  try {
+    return (JSON.parse(body) as { message?: string }).message ?? body;
+  } catch {
+    return body;
+  }
 }

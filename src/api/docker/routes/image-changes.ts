@@ -1,9 +1,9 @@
 /** `POST /images/{name}/tag`, `DELETE /images/{name}`, `POST /images/prune`. */
 import { findImage } from '../../../distribution/index.ts';
+import { toDrydockError } from '../../../errors/index.ts';
 import {
   pruneImageFilters,
   pruneImages,
-  type Removed,
   removeImage,
   removePlatforms,
   tagImage,
@@ -11,7 +11,7 @@ import {
 import { familiarName } from '../../../oci/index.ts';
 import { isDue, nextTurn } from '../../../workers/index.ts';
 import { imagesInUse } from '../behind/merge.ts';
-import { removeThere } from '../behind/remove-there.ts';
+import { type RemovedRow, removeThere } from '../behind/remove-there.ts';
 import { apiError } from '../http/errors.ts';
 import { readPlatform } from '../http/platform.ts';
 import { pruned } from '../http/pruned.ts';
@@ -60,15 +60,24 @@ async function remove({ host, name, query, version, signal }: Call) {
     return { json: rows };
   }
   // A container may use the engine's copy: then the image stays here, too.
-  if (host.behind !== undefined) await removeThere(host, host.behind, name, force, signal);
-  return { json: await told(host, await removeImage(store, name, { force })) };
+  const there = host.behind && (await removeThere(host, host.behind, name, force, signal));
+  try {
+    return { json: await told(host, await removeImage(store, name, { force })) };
+  } catch (err) {
+    // It was the engine's alone, or is gone with the engine's copy, as both keep their images in one containerd.
+    if (there === undefined || toDrydockError(err).code !== 'not-found') throw err;
+    const id = there.find(({ Deleted }) => Deleted !== undefined)?.Deleted;
+    const untagged = there.flatMap(({ Untagged }) => Untagged ?? []);
+    await told(host, { id: id ?? name, untagged, deleted: id });
+    return { json: there };
+  }
 }
 
 /** Sends the events of a removal, and returns the answer's list. */
 async function told(
   host: Call['host'],
-  { id, untagged, deleted }: Omit<Removed, 'reclaimed'>,
-): Promise<{ Untagged?: string; Deleted?: string }[]> {
+  { id, untagged, deleted }: { id: string; untagged: readonly string[]; deleted?: string },
+): Promise<RemovedRow[]> {
   for (const name of untagged) {
     if (isDue()) await nextTurn();
     host.events.emit('image', 'untag', id, { name });
@@ -86,7 +95,7 @@ async function prune(call: Call) {
   const filters = readFilters(query, pruneImageFilters);
   const used = host.behind === undefined ? undefined : await imagesInUse(host.behind, signal);
   const { removed, reclaimed } = await pruneImages(host.engine.store, filters, used);
-  const gone: { Untagged?: string; Deleted?: string }[] = [];
+  const gone: RemovedRow[] = [];
   for (const image of removed) for (const item of await told(host, image)) gone.push(item);
   host.events.emit('image', 'prune', '', { reclaimed: String(reclaimed) });
   const report = { ImagesDeleted: gone.length === 0 ? null : gone, SpaceReclaimed: reclaimed };
