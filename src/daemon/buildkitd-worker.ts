@@ -1,9 +1,7 @@
 /** Reads the table of one worker in a buildkitd.toml, `[worker.oci]` or `[worker.containerd]`. */
-import { fail } from '../errors/index.ts';
 import { type NetworkOptions, type NetworkSetting, networkOptions } from '../network/index.ts';
 import { type Platform, parsePlatform } from '../oci/index.ts';
-import type { GcRule, Space } from '../upkeep/index.ts';
-import { ramInBytes } from '../words/index.ts';
+import { type GcSettings, gcAt, gcKeys } from './buildkitd-gc.ts';
 import type { Keys } from './buildkitd-keys.ts';
 import type { TomlReader } from './toml-reader.ts';
 
@@ -13,8 +11,8 @@ export interface WorkerConfig {
   snapshotter?: string;
   platforms?: Platform[];
   maxParallelism?: number;
-  /** Undefined: Drydock's own policy; empty: nothing is removed from the cache by itself. */
-  gc?: GcRule[];
+  /** What is said of the cache's collection. */
+  gc?: GcSettings;
   /** The OCI runtime. */
   binary?: string;
   cgroupParent?: string;
@@ -27,28 +25,9 @@ export interface WorkerConfig {
   network?: NetworkOptions;
 }
 
-const gc: Keys = {
-  gc: 'used',
-  gckeepstorage: 'used',
-  reservedSpace: 'used',
-  maxUsedSpace: 'used',
-  minFreeSpace: 'used',
-  gcpolicy: {
-    '[]': {
-      all: 'used',
-      filters: 'used',
-      keepDuration: 'used',
-      keepBytes: 'used',
-      reservedSpace: 'used',
-      maxUsedSpace: 'used',
-      minFreeSpace: 'used',
-    },
-  },
-};
-
 /** The keys that both workers have. */
 export const workerKeys: Keys = {
-  ...gc,
+  ...gcKeys,
   enabled: 'used',
   labels: { '*': 'used' },
   snapshotter: 'used',
@@ -104,64 +83,4 @@ function networkAt(at: TomlReader, path: readonly string[]): NetworkOptions {
     return value === undefined || (key === 'cniPoolSize' && value === 0) ? undefined : String(value);
   };
   return networkOptions(textOf, (setting) => at.name(...path, keys[setting] ?? setting));
-}
-
-function gcAt(at: TomlReader, path: readonly string[]): GcRule[] | undefined {
-  if (at.bool(...path, 'gc') === false) return [];
-  const rules = at.tables(...path, 'gcpolicy').map((rule): GcRule => {
-    return {
-      all: rule.bool('all'),
-      filters: rule.list('filters'),
-      unusedFor: rule.duration('keepDuration'),
-      reservedSpace: spaceAt(rule, 'reservedSpace') ?? spaceAt(rule, 'keepBytes'),
-      maxUsedSpace: spaceAt(rule, 'maxUsedSpace'),
-      minFreeSpace: spaceAt(rule, 'minFreeSpace'),
-    };
-  });
-  if (rules.length > 0) return rules;
-  const limits: GcRule = {
-    reservedSpace: spaceAt(at, ...path, 'reservedSpace'),
-    maxUsedSpace: spaceAt(at, ...path, 'maxUsedSpace'),
-    minFreeSpace: spaceAt(at, ...path, 'minFreeSpace'),
-  };
-  if (Object.values(limits).some((space) => space !== undefined)) return policyWithin(limits);
-  // Its name before BuildKit 0.17.
-  const reservedSpace = spaceAt(at, ...path, 'gckeepstorage');
-  return reservedSpace === undefined ? undefined : policyWithin({ reservedSpace });
-}
-
-/**
- * buildkitd's own policy within limits: it removes first the records that are made again most easily, then old ones,
- * then all.
- */
-export function policyWithin(limits: GcRule): GcRule[] {
-  const hour = 3_600_000;
-  const easy = ['type==source.local', 'type==exec.cachemount', 'type==source.git.checkout'];
-  return [
-    { filters: easy, unusedFor: 48 * hour, maxUsedSpace: 512e6 },
-    { unusedFor: 60 * 24 * hour, ...limits },
-    limits,
-    { all: true, ...limits },
-  ];
-}
-
-function spaceAt(at: TomlReader, ...path: string[]): Space | undefined {
-  const value = at.textOrNumber(...path);
-  return value === undefined || value === '' ? undefined : parseSpace(String(value), at.name(...path));
-}
-
-/**
- * A number of bytes with or without a unit (`512MB`, in steps of 1024), or a share of the disk (`10%`). Throws
- * `invalid`.
- */
-export function parseSpace(text: string, what: string): Space {
-  const percent = /^(\d{1,3})%$/.exec(text)?.[1];
-  if (percent !== undefined) return { percent: Number(percent) };
-  const bytes = ramInBytes(text);
-  if (bytes === undefined) {
-    throw fail('invalid', 'client', `${what} is no amount of space: ${JSON.stringify(text)}`, {
-      hint: 'Write bytes, 512MB or 10%.',
-    });
-  }
-  return bytes;
 }

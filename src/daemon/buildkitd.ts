@@ -6,6 +6,7 @@ import { fail, nearest } from '../errors/index.ts';
 import { configFolder, inUserNamespace, rootlessProblem, runtimeFolder } from '../linux/index.ts';
 import { daemonFolder } from './address.ts';
 import type { BuildkitdConfig } from './buildkitd-config.ts';
+import { gcRules } from './buildkitd-gc.ts';
 import type { WorkerConfig } from './buildkitd-worker.ts';
 import type { DaemonConfig } from './config.ts';
 
@@ -75,7 +76,7 @@ export function buildkitdSetup(
       registryCertificates: file.registryCertificates,
       logLevel: debug ? 'debug' : (flags.logLevel ?? file.logLevel ?? 'info'),
       logFormat: flags.logFormat ?? file.logFormat,
-      gc: worker.gc,
+      gc: gcRules(flags[kind]?.gc, file[kind]?.gc),
       maxParallelism: worker.maxParallelism,
       proxyNetwork: flags.proxyNetwork ?? file.proxyNetwork,
       network: { ...file[kind]?.network, ...flags[kind]?.network, dns: file.dns },

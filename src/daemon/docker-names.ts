@@ -5,7 +5,7 @@
 import { JsonFault, type JsonValue } from '../auth/index.ts';
 import type { GcRule, Space } from '../upkeep/index.ts';
 import { durationMs } from '../words/index.ts';
-import { parseSpace, policyWithin } from './buildkitd-worker.ts';
+import { parseSpace, policyWithin } from './buildkitd-gc.ts';
 
 /** What dockerd's names say beyond the settings. */
 export interface DockerNames {

@@ -9,7 +9,7 @@ export {
   type ReadConfig,
   readBuildkitdToml,
 } from './buildkitd-config.ts';
-export { policyWithin } from './buildkitd-worker.ts';
+export { gcOfFlags } from './buildkitd-gc.ts';
 export { type Daemon, startDaemon } from './daemon.ts';
 export type { DockerNames } from './docker-names.ts';
 export { createLog } from './log.ts';

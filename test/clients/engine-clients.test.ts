@@ -128,9 +128,10 @@ volumes: { data: {} }
     };
     expect(await compose('up', '--build', '--exit-code-from', 'client')).toContain('ready client');
     await compose('up', '--build', '--detach');
-    const before = await compose('ps', '--all', '--quiet');
+    const containers = async () => (await compose('ps', '--all', '--quiet')).trim().split('\n').sort();
+    const before = await containers();
     await compose('up', '--build', '--detach');
-    expect(await compose('ps', '--all', '--quiet')).toBe(before);
+    expect(await containers()).toEqual(before);
     expect(await compose('exec', '-T', 'web', 'sh', '-c', 'read x < /step; echo $x')).toContain('web');
     expect(await compose('run', '--rm', '--no-deps', 'client', 'sh', '-c', 'echo one-off')).toContain(
       'one-off',

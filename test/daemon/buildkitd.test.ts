@@ -10,6 +10,7 @@ import { afterAll, describe, expect, test } from 'vitest';
 import { buildkitdSetup } from '../../src/daemon/buildkitd.ts';
 import type { BuildkitdConfig } from '../../src/daemon/buildkitd-config.ts';
 import { readBuildkitdToml } from '../../src/daemon/buildkitd-config.ts';
+import { type GcSettings, gcOfFlags, gcRules } from '../../src/daemon/buildkitd-gc.ts';
 import { Control } from '../../src/pb/moby/buildkit/v1/control_pb.js';
 import { Cli } from '../kit/cli.ts';
 
@@ -136,7 +137,8 @@ describe('buildkitd.toml', () => {
   });
 
   test('no collection at all, and limits that stand in the place of buildkitd’s own', () => {
-    const policy = (text: string) => read(`[worker.oci]\n${text}`).config.oci?.gc;
+    const policy = (text: string, flags: GcSettings = {}) =>
+      gcRules(flags, read(`[worker.oci]\n${text}`).config.oci?.gc);
     expect(policy('gc = false')).toEqual([]);
     expect(policy('')).toBeUndefined();
     expect(policy('maxUsedSpace = "10%"')?.at(-1)).toEqual({
@@ -146,6 +148,14 @@ describe('buildkitd.toml', () => {
       minFreeSpace: undefined,
     });
     expect(policy('gckeepstorage = 9000')).toHaveLength(4);
+    const flags = gcOfFlags(undefined, '2000,1');
+    const limits = { reservedSpace: 2e9, minFreeSpace: 1e6, maxUsedSpace: undefined };
+    expect(policy('gckeepstorage = 9000', flags)?.at(-1)).toEqual({ all: true, ...limits });
+    // The file's own rules stand beside a flag for the ready-made ones; the flag for the whole is the flag's.
+    expect(policy('[[worker.oci.gcpolicy]]\nall = true', flags)).toMatchObject([{ all: true }]);
+    expect(policy('gc = false', flags)).toEqual([]);
+    expect(policy('gc = false', gcOfFlags(true, '2000'))).toHaveLength(4);
+    expect(policy('gckeepstorage = 9000', gcOfFlags(false, undefined))).toEqual([]);
   });
 
   test.each([

@@ -1,7 +1,7 @@
 /** Amounts of memory as docker reads them, wherever a flag, a mount or a configuration takes one. */
 import { expect, test } from 'vitest';
 import { parseBytes } from '../../src/cli/units.ts';
-import { parseSpace } from '../../src/daemon/buildkitd-worker.ts';
+import { parseSpace } from '../../src/daemon/buildkitd-gc.ts';
 import { parseSize } from '../../src/frontend/dockerfile/parse/mount.ts';
 import { ramInBytes } from '../../src/words/bytes.ts';
 

@@ -6,9 +6,9 @@ import {
   containerdRuntimes,
   createLog,
   defaultAddress,
+  gcOfFlags,
   logLevelOf,
   otherRuntime,
-  policyWithin,
   type ReadConfig,
   readBuildkitdToml,
   secondsOf,
@@ -33,7 +33,6 @@ import {
   proxyFromEnv,
 } from '../../network/index.ts';
 import { type Platform, parsePlatform } from '../../oci/index.ts';
-import type { GcRule } from '../../upkeep/index.ts';
 import { version } from '../../version.ts';
 import { parseBool } from '../../words/index.ts';
 import { command } from '../command.ts';
@@ -212,7 +211,7 @@ export default command({
         maxParallelism: countOf('oci-max-parallelism', values['oci-max-parallelism']),
         platforms: platformsOf(values['oci-worker-platform']),
         network: networkOf('oci', values),
-        gc: gcOf(values['oci-worker-gc'], values['oci-worker-gc-keepstorage']),
+        gc: gcOfFlags(values['oci-worker-gc'], values['oci-worker-gc-keepstorage']),
       },
       containerd: {
         enabled: threeWay('containerd-worker', values['containerd-worker']),
@@ -223,7 +222,7 @@ export default command({
         maxParallelism: countOf('containerd-max-parallelism', values['containerd-max-parallelism']),
         platforms: platformsOf(values['containerd-worker-platform']),
         network: networkOf('containerd', values),
-        gc: gcOf(values['containerd-worker-gc'], values['containerd-worker-gc-keepstorage']),
+        gc: gcOfFlags(values['containerd-worker-gc'], values['containerd-worker-gc-keepstorage']),
         address: values['containerd-worker-addr'],
         namespace: values['containerd-worker-namespace'],
       },
@@ -306,16 +305,6 @@ function platformsOf(list: readonly string[]): Platform[] | undefined {
 }
 
 /** `keep`: MB that may stay, that are to be free, that may be taken at most. */
-function gcOf(enabled: boolean | undefined, keep: string | undefined): GcRule[] | undefined {
-  if (enabled === false) return [];
-  if (keep === undefined || keep === '') return undefined;
-  if (!/^\d+(,\d+){0,2}$/.test(keep)) {
-    throw fail('invalid', 'client', `${JSON.stringify(keep)} is no Reserved[,Free[,Maximum]] in MB`);
-  }
-  const [reservedSpace, minFreeSpace, maxUsedSpace] = keep.split(',').map((mb) => Number(mb) * 1e6);
-  return policyWithin({ reservedSpace, minFreeSpace, maxUsedSpace });
-}
-
 function someOf(list: string[]): string[] | undefined {
   return list.length > 0 ? list : undefined;
 }
