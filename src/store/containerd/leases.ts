@@ -65,8 +65,8 @@ export class ContainerdLeases implements Leases {
     const { passing } = this.#shared;
     const labels = options.labels ?? {};
     if (options.pinned !== true && !this.#pinned.has(id)) return passing.create(id, labels);
-    const before = passing.list().find((lease) => lease.id === id);
-    await this.#pin(id, { ...before?.labels, ...labels });
+    const before = passing.labels(id);
+    await this.#pin(id, { ...before, ...labels });
     if (before === undefined) return;
     const held = passing.things(id);
     await inParallel(held, (thing) => this.#addTo(id, thing));

@@ -83,6 +83,11 @@ export class PassingLeases {
     return this.#leases.get(id)?.group.name;
   }
 
+  /** The labels of a lease; undefined when there is none. */
+  labels(id: string): Readonly<Record<string, string>> | undefined {
+    return this.#leases.get(id)?.labels;
+  }
+
   /** Makes a lease. Making one again is no error. */
   async create(id: string, labels: Record<string, string>): Promise<void> {
     await this.#deleteOwed();
