@@ -1,7 +1,7 @@
 /** The few requests that are made of an API server: which pods there are, and a program in one of them. */
 import { createHash, randomBytes } from 'node:crypto';
-import { request as httpRequest, type IncomingMessage } from 'node:http';
-import { request as httpsRequest, type RequestOptions } from 'node:https';
+import { Agent, request as httpRequest, type IncomingMessage } from 'node:http';
+import { request as httpsRequest, type RequestOptions, Agent as TlsAgent } from 'node:https';
 import type { Socket } from 'node:net';
 import { canceled, type ErrorCode, fail } from '../errors/index.ts';
 import type { Cluster } from './config.ts';
@@ -104,10 +104,12 @@ async function openExec(cluster: Cluster, place: ExecPlace, signal: AbortSignal)
   return new Promise((resolve, reject) => {
     sent.once('error', (err) => reject(signal.aborted ? canceled(signal.reason) : unreachable(cluster, err)));
     sent.once('response', (response) => {
-      void textOf(response, 1 << 16).then(
-        (text) => reject(refusal(cluster, response.statusCode ?? 0, text)),
-        reject,
-      );
+      const { statusCode = 0 } = response;
+      void textOf(response, 1 << 16).then((text) => {
+        // A kubelet's words for a request that lost its headers on the way.
+        const isLost = statusCode < 300 || /upgrade/i.test(text);
+        reject(isLost ? noWebSocket(cluster, text) : refusal(cluster, statusCode, text));
+      }, reject);
     });
     sent.once('upgrade', (response, socket, head) => {
       const protocol = String(response.headers['sec-websocket-protocol'] ?? '');
@@ -117,9 +119,7 @@ async function openExec(cluster: Cluster, place: ExecPlace, signal: AbortSignal)
         !execProtocols.some((each) => each === protocol)
       ) {
         socket.destroy();
-        return reject(
-          fail('unavailable', 'client', `${cluster.server.host} does not speak exec over a WebSocket`),
-        );
+        return reject(noWebSocket(cluster));
       }
       socket.setTimeout(0);
       resolve({ socket: socket as Socket, head, protocol });
@@ -128,17 +128,20 @@ async function openExec(cluster: Cluster, place: ExecPlace, signal: AbortSignal)
 }
 
 async function send(cluster: Cluster, path: string, headers: Record<string, string>, signal: AbortSignal) {
-  const { server, ca, insecure, servername } = cluster;
+  const { server, ca, insecure, servername, proxies } = cluster;
+  const isTls = server.protocol === 'https:';
+  // One connection for each request; the variables for proxies count, as with kubectl.
+  const agentOptions = { proxyEnv: proxies };
   const credential = await cluster.credential();
   const options: RequestOptions = {
     hostname: server.hostname.replace(/^\[(.*)\]$/, '$1'),
     port: server.port || undefined,
     path: server.pathname.replace(/\/$/, '') + path,
     headers: { 'user-agent': 'drydock', ...credential.headers, ...headers },
-    agent: false,
+    agent: isTls ? new TlsAgent(agentOptions) : new Agent(agentOptions),
     timeout: patience,
     signal,
-    ...(server.protocol === 'https:' && {
+    ...(isTls && {
       ca,
       cert: credential.cert,
       key: credential.key,
@@ -147,7 +150,7 @@ async function send(cluster: Cluster, path: string, headers: Record<string, stri
       ALPNProtocols: ['http/1.1'],
     }),
   };
-  const sent = server.protocol === 'https:' ? httpsRequest(options) : httpRequest(options);
+  const sent = isTls ? httpsRequest(options) : httpRequest(options);
   sent.once('timeout', () => sent.destroy(new Error(`no answer within ${patience / 1000} s`)));
   sent.end();
   return sent;
@@ -183,8 +186,17 @@ function refusal({ server }: Cluster, code: number, text: string) {
   }
   return fail(codes[code] ?? 'unavailable', 'client', `${server.host}: ${message || `it answered ${code}`}`, {
     ...(code === 403 && {
-      hint: 'You need the rights to list pods, and to create pods/exec, in that namespace.',
+      hint: 'You need the rights to list pods, and to get and create pods/exec, in that namespace.',
     }),
+  });
+}
+
+/** The error when exec does not come about for want of the protocol. Every API server speaks it; SPDY is not spoken here. */
+function noWebSocket({ server }: Cluster, text = '') {
+  const said = text.trim().split('\n')[0]?.slice(0, 300) ?? '';
+  const what = `${server.host} does not speak exec over a WebSocket (${execProtocols.join(', ')})`;
+  return fail('unavailable', 'client', said === '' ? what : `${what}: ${said}`, {
+    hint: 'A proxy or load balancer in front of the API server must pass WebSockets on; kubectl’s SPDY is not spoken here.',
   });
 }
 

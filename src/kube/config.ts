@@ -4,11 +4,11 @@ import { homedir } from 'node:os';
 import { dirname, isAbsolute, join, resolve } from 'node:path';
 import { parse } from 'yaml';
 import { errnoCode, fail } from '../errors/index.ts';
-import { type ExecPlugin, execCredential } from './exec-credential.ts';
+import { type ExecPlugin, execCredential, type KnownCluster } from './exec-credential.ts';
 
 /** What proves who asks. */
 export interface Credential {
-  headers: Record<string, string>;
+  headers: Record<string, string | string[]>;
   cert?: string;
   key?: string;
 }
@@ -20,6 +20,8 @@ export interface Cluster {
   insecure: boolean;
   servername?: string;
   namespace: string;
+  /** HTTP_PROXY, HTTPS_PROXY and NO_PROXY, by which the server is reached. */
+  proxies: NodeJS.ProcessEnv;
   /** Asked before each connection: tokens end, and files with them are renewed. */
   credential(): Promise<Credential>;
 }
@@ -65,6 +67,7 @@ function inCluster(env: NodeJS.ProcessEnv): Cluster {
     ca: mustRead(join(serviceAccount, 'ca.crt')),
     insecure: false,
     namespace: textOf(join(serviceAccount, 'namespace'))?.trim() || 'default',
+    proxies: env,
     credential: async () => ({ headers: { authorization: `Bearer ${token()}` } }),
   };
 }
@@ -115,9 +118,6 @@ function fromFiles(parts: Part[], asked: string | undefined, env: NodeJS.Process
   }
   const context = find('contexts', name).fields;
   const { file, fields: cluster } = find('clusters', stringOf(context.cluster) ?? '');
-  for (const key of ['proxy-url']) {
-    if (stringOf(cluster[key])) throw fail('unsupported', 'client', `${file}: ${key} is not supported`);
-  }
   let server: URL;
   try {
     server = new URL(stringOf(cluster.server) ?? '');
@@ -127,27 +127,67 @@ function fromFiles(parts: Part[], asked: string | undefined, env: NodeJS.Process
   const user = stringOf(context.user)
     ? find('users', stringOf(context.user) as string)
     : { file, fields: {} };
+  const proxy = stringOf(cluster['proxy-url']);
+  const ca = dataOf(cluster, 'certificate-authority', file);
+  const servername = stringOf(cluster['tls-server-name']);
   const insecure = cluster['insecure-skip-tls-verify'] === true;
   return {
     server,
-    ca: dataOf(cluster, 'certificate-authority', file),
+    ca,
     insecure,
-    servername: stringOf(cluster['tls-server-name']),
+    servername,
     namespace: stringOf(context.namespace) ?? 'default',
-    credential: () =>
-      credentialOf(
-        user.fields,
-        user.file,
-        { server, ca: dataOf(cluster, 'certificate-authority', file) },
-        env,
-      ),
+    proxies: proxiesFor(server, proxy, file, env),
+    credential: async () => {
+      // What a program is told of the cluster when it asks for it.
+      const config = extensionOf(cluster, 'client.authentication.k8s.io/exec');
+      const known = { server, ca, insecure, servername, proxy, config };
+      const credential = await credentialOf(user.fields, user.file, known, env);
+      return { ...credential, headers: { ...credential.headers, ...impersonation(user.fields) } };
+    },
   };
+}
+
+/**
+ * The variables by which a server is reached: those of the environment, as kubectl takes them (never for this machine), or
+ * the proxy that the file names. Throws `unsupported` for a proxy that speaks no HTTP.
+ */
+function proxiesFor(server: URL, proxy: string | undefined, file: string, env: NodeJS.ProcessEnv) {
+  if (proxy === undefined) return isLoopback(server.hostname) ? {} : env;
+  if (!/^https?:\/\//.test(proxy)) {
+    throw fail('unsupported', 'client', `${file}: proxy-url: only proxies of http and https are supported`);
+  }
+  return { HTTP_PROXY: proxy, HTTPS_PROXY: proxy };
+}
+
+function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '[::1]' || /^127\.\d+\.\d+\.\d+$/.test(host);
+}
+
+function extensionOf(fields: Fields, name: string): unknown {
+  const all = Array.isArray(fields.extensions) ? (fields.extensions as Fields[]) : [];
+  return all.find((each) => each?.name === name)?.extension;
+}
+
+/** The headers by which a user acts as another: `as`, `as-uid`, `as-groups`, `as-user-extra`. */
+function impersonation(user: Fields): Record<string, string | string[]> {
+  const listOf = (value: unknown) => (Array.isArray(value) ? value.map(String) : []);
+  const headers: Record<string, string | string[]> = {};
+  const [as, uid, groups] = [stringOf(user.as), stringOf(user['as-uid']), listOf(user['as-groups'])];
+  if (as !== undefined) headers['impersonate-user'] = as;
+  if (uid !== undefined) headers['impersonate-uid'] = uid;
+  if (groups.length > 0) headers['impersonate-group'] = groups;
+  for (const [key, values] of Object.entries((user['as-user-extra'] ?? {}) as Fields)) {
+    // A key may have bytes that a header's name may not.
+    headers[`impersonate-extra-${encodeURIComponent(key.toLowerCase())}`] = listOf(values);
+  }
+  return headers;
 }
 
 async function credentialOf(
   user: Fields,
   file: string,
-  cluster: { server: URL; ca?: string },
+  cluster: KnownCluster,
   env: NodeJS.ProcessEnv,
 ): Promise<Credential> {
   if (user['auth-provider'] !== undefined) {

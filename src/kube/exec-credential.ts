@@ -12,13 +12,23 @@ export interface ExecPlugin {
   env?: { name: string; value: string }[] | null;
   installHint?: string;
   provideClusterInfo?: boolean;
+  interactiveMode?: string;
 }
 
-interface ForCluster {
-  /** The kubeconfig, for paths that are relative to it. */
-  file: string;
+/** What a program may be told of its cluster. */
+export interface KnownCluster {
   server: URL;
   ca?: string;
+  insecure: boolean;
+  servername?: string;
+  proxy?: string;
+  /** What the kubeconfig has for programs alone. */
+  config?: unknown;
+}
+
+interface ForCluster extends KnownCluster {
+  /** The kubeconfig, for paths that are relative to it. */
+  file: string;
 }
 
 /** What programs have answered, for as long as it holds. */
@@ -29,7 +39,7 @@ const patience = 120_000;
 /** Runs the program and returns what it answers; an answer is used again until it ends. Throws `unauthenticated`. */
 export async function execCredential(
   plugin: ExecPlugin,
-  { file, server, ca }: ForCluster,
+  { file, server, ca, insecure, servername, proxy, config }: ForCluster,
   env: NodeJS.ProcessEnv,
 ): Promise<Credential> {
   const { apiVersion = '', command = '', installHint } = plugin;
@@ -39,9 +49,23 @@ export async function execCredential(
   if (!/^client\.authentication\.k8s\.io\/v1(beta1)?$/.test(apiVersion) || command === '') {
     throw fail('unsupported', 'client', `${file}: exec needs a command, and the apiVersion v1 or v1beta1`);
   }
+  if (plugin.interactiveMode === 'Always') {
+    throw fail(
+      'unsupported',
+      'client',
+      `${file}: exec: ${command} wants a terminal (interactiveMode: Always)`,
+      {
+        hint: 'Get a token by it, and name that in the kubeconfig: token or tokenFile.',
+      },
+    );
+  }
   const cluster = plugin.provideClusterInfo
     ? {
         server: server.href,
+        ...(servername !== undefined && { 'tls-server-name': servername }),
+        ...(insecure && { 'insecure-skip-tls-verify': true }),
+        ...(proxy !== undefined && { 'proxy-url': proxy }),
+        ...(config !== undefined && { config }),
         ...(ca !== undefined && { 'certificate-authority-data': Buffer.from(ca).toString('base64') }),
       }
     : undefined;

@@ -1,5 +1,8 @@
 /** The client of pods, part by part: addresses, kubeconfig files, frames, the choice of a pod, a project's key. */
+import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { type AddressInfo, connect, createServer as createTcpServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TLSSocket } from 'node:tls';
@@ -224,9 +227,53 @@ describe('kubeconfig', () => {
     await expect(credential({ exec: { ...exec, command: './broken' } })).rejects.toThrow(
       /failed: no account/,
     );
-    const proxied = file('proxied', config({}, { 'proxy-url': 'http://p' }));
-    expect(() => clusterOf({ kubeconfig: proxied }, {})).toThrow(/proxy-url is not supported/);
+    const proxied = file('proxied', config({}, { 'proxy-url': 'socks5://p' }));
+    expect(() => clusterOf({ kubeconfig: proxied }, {})).toThrow(/proxy-url: only proxies of http/);
+    const asks = { ...exec, command: './broken', interactiveMode: 'Always' };
+    await expect(credential({ exec: asks })).rejects.toThrow(/wants a terminal/);
     expect(() => clusterOf({ kubeconfig: file('bad', ': [') }, {})).toThrow(/is no YAML/);
+  });
+  test('a user may act as another', async () => {
+    const user = {
+      as: 'ann',
+      'as-uid': '7',
+      'as-groups': ['a', 'b'],
+      'as-user-extra': { 'Of/x': ['1', '2'] },
+    };
+    expect((await credential({ token: 't', ...user })).headers).toEqual({
+      authorization: 'Bearer t',
+      'impersonate-user': 'ann',
+      'impersonate-uid': '7',
+      'impersonate-group': ['a', 'b'],
+      'impersonate-extra-of%2Fx': ['1', '2'],
+    });
+  });
+  test('a program is told of its cluster when it asks for that', async () => {
+    file(
+      'tells',
+      '#!/bin/sh\nprintf "%s" "$KUBERNETES_EXEC_INFO" > "$0.info"\necho "{\\"status\\":{\\"token\\":\\"t\\"}}"\n',
+    );
+    const exec = {
+      apiVersion: 'client.authentication.k8s.io/v1',
+      command: './tells',
+      provideClusterInfo: true,
+    };
+    const cluster = {
+      'tls-server-name': 'api',
+      'insecure-skip-tls-verify': true,
+      'proxy-url': 'http://proxy:1',
+      'certificate-authority-data': Buffer.from('CA').toString('base64'),
+      extensions: [{ name: 'client.authentication.k8s.io/exec', extension: { audience: 'a' } }],
+    };
+    await clusterOf({}, { KUBECONFIG: file('config', config({ exec }, cluster)) }).credential();
+    expect(JSON.parse(readFileSync(join(dir, 'tells.info'), 'utf8')).spec.cluster).toEqual({
+      server: 'https://kube.example:6443/base',
+      'tls-server-name': 'api',
+      'insecure-skip-tls-verify': true,
+      'proxy-url': 'http://proxy:1',
+      'certificate-authority-data': cluster['certificate-authority-data'],
+      config: { audience: 'a' },
+    });
   });
   test('several files are one, and a context may be chosen', () => {
     const [one, two] = [
@@ -275,5 +322,76 @@ test('over TLS, with a certificate; without it the API server’s own words', as
     await expect(at({}, {})).rejects.toThrow(/cannot reach the API server 127.0.0.1:\d+ \(.*certificate/);
   } finally {
     await cluster.stop();
+  }
+});
+
+test('by the proxy that the kubeconfig names, whatever the environment has', async () => {
+  const certs = makeCerts(dir);
+  const server = certs.issue('proxied', 'DNS:kube.internal');
+  const cluster = await startCluster({
+    tls: { cert: readFileSync(server.cert), key: readFileSync(server.key), ca: readFileSync(certs.ca) },
+  });
+  const asked: string[] = [];
+  const proxy = createServer().on('connect', (request, client) => {
+    asked.push(request.url ?? '');
+    const way = connect(Number(new URL(cluster.url).port), '127.0.0.1', () => {
+      client.write('HTTP/1.1 200 Connection Established\r\n\r\n');
+      way.pipe(client).pipe(way);
+    });
+    for (const each of [way, client]) each.on('error', () => {});
+  });
+  proxy.listen(0, '127.0.0.1');
+  await once(proxy, 'listening');
+  try {
+    const { port } = proxy.address() as AddressInfo;
+    const fields = {
+      server: 'https://cluster.invalid:6443',
+      'tls-server-name': 'kube.internal',
+      'certificate-authority': certs.ca,
+      'proxy-url': `http://127.0.0.1:${port}`,
+    };
+    const env = {
+      KUBECONFIG: cluster.kubeconfig({}, { cluster: fields }),
+      HTTPS_PROXY: 'http://127.0.0.1:1',
+      NO_PROXY: '*',
+    };
+    const { signal } = new AbortController();
+    await expect(podDialer('kube://default/a=b', () => '', env, signal)).rejects.toThrow(/there is no pod/);
+    expect(asked).toEqual(['cluster.invalid:6443']);
+  } finally {
+    proxy.closeAllConnections();
+    proxy.close();
+    await cluster.stop();
+  }
+});
+
+test.each([
+  ['an answer that is none', 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi'],
+  [
+    'a kubelet that sees no upgrade',
+    'HTTP/1.1 400 Bad Request\r\nContent-Length: 20\r\n\r\nno upgrade was asked',
+  ],
+  [
+    'another protocol',
+    'HTTP/1.1 101 Switching Protocols\r\nUpgrade: SPDY/3.1\r\nConnection: Upgrade\r\n\r\n',
+  ],
+])('a way that passes no WebSockets on is told: %s', async (_, said) => {
+  const server = createTcpServer(
+    (socket) => void socket.on('error', () => {}).once('data', () => socket.end(said)),
+  );
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  try {
+    const { port } = server.address() as AddressInfo;
+    const named = { clusters: [{ name: 'c', cluster: { server: `http://127.0.0.1:${port}` } }] };
+    const contexts = [{ name: 'c', context: { cluster: 'c' } }];
+    const KUBECONFIG = file('plain', JSON.stringify({ 'current-context': 'c', contexts, ...named }));
+    const dialing = podDialer('kube-pod://p', () => '', { KUBECONFIG }, new AbortController().signal);
+    await expect(dialing).rejects.toMatchObject({
+      message: expect.stringContaining('does not speak exec over a WebSocket'),
+      hint: expect.stringContaining('must pass WebSockets on'),
+    });
+  } finally {
+    server.close();
   }
 });

@@ -33,6 +33,8 @@ export interface RunningPod {
 
 export interface TestCluster {
   readonly dir: string;
+  /** The API server's. */
+  readonly url: string;
   /** Writes a kubeconfig and returns its path. */
   kubeconfig(user?: object, more?: { context?: object; cluster?: object }): string;
   /** Starts a pod whose container `buildkitd` has these arguments and variables; resolves when it is ready. */
@@ -251,6 +253,7 @@ export async function startCluster({ tls, admit = () => true }: ClusterOptions =
   return {
     dir,
     pods,
+    url,
     requests,
     run,
     delete: remove,
