@@ -56,9 +56,18 @@ export const containerdRuntimes: readonly string[] = ['', 'io.containerd.runc.v2
 /** Why another one is refused: it may be there to confine steps. */
 export const otherRuntime = 'steps run with runc or crun; `worker.oci.binary` names another OCI runtime';
 
+const unsigned = 'caches of GitHub Actions are written without signatures';
 const signatures: Keys = {
-  sign: { only: [], why: 'caches of GitHub Actions are written without signatures' },
-  verify: { only: [], why: 'caches of GitHub Actions would be read without a look at their signatures' },
+  // The second is what the example in BuildKit's docs calls it, where it is empty.
+  sign: { command: { only: [], why: unsigned }, cmd: { only: [''], why: unsigned } },
+  verify: {
+    required: {
+      only: [false],
+      why: 'caches of GitHub Actions would be read without a look at their signatures',
+    },
+    // It says how, when a look is required.
+    policy: { '*': 'used' },
+  },
 };
 
 const known: Keys = {

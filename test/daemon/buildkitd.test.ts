@@ -195,7 +195,7 @@ describe('buildkitd.toml', () => {
   });
   test('what asks for nothing else than is done is no fault', () => {
     const text =
-      'cache.gha.verify = {}\nworker.oci.userRemapUnsupported = ""\nworker.containerd.runtime.name = "io.containerd.runc.v2"';
+      'cache.gha.verify = {}\nghacache.sign.cmd = ""\nghacache.verify.required = false\nghacache.verify.policy.tlogThreshold = 1\nworker.oci.userRemapUnsupported = ""\nworker.containerd.runtime.name = "io.containerd.runc.v2"';
     expect(read(text).warnings).toEqual([]);
   });
 
