@@ -34,6 +34,9 @@ export async function startActionsCache(): Promise<ActionsServer> {
   const uploads = new Map<string, Upload>();
   const signed = new Map<string, Entry>();
   const secret = randomUUID();
+  // A test may set this process's own clock back or forward: the server has another.
+  const began = Date.now() - performance.now();
+  const clock = () => began + performance.now();
 
   const token: ActionsServer['token'] = (branch, { readOnly = false, endsIn = 3600 } = {}) => {
     const now = Math.floor(Date.now() / 1000);
@@ -50,7 +53,11 @@ export async function startActionsCache(): Promise<ActionsServer> {
     const [head, body, sum] = given.split('.');
     const right = createHash('sha256').update(`${head}.${body}`).update(secret).digest('base64url');
     if (sum !== right) return undefined;
-    const { ac } = JSON.parse(Buffer.from(body ?? '', 'base64url').toString()) as { ac: string };
+    const { ac, exp } = JSON.parse(Buffer.from(body ?? '', 'base64url').toString()) as {
+      ac: string;
+      exp: number;
+    };
+    if (exp * 1000 < clock()) return undefined;
     return JSON.parse(ac) as { Scope: string; Permission: number }[];
   };
   /** The newest entry of the first scope that has one: with the key, else with a key that begins so. */
@@ -78,12 +85,19 @@ export async function startActionsCache(): Promise<ActionsServer> {
       if (request.headers.authorization !== undefined)
         return json(400, { error: 'a token was sent to the blobs' });
       const id = blob[2] as string;
+      // Azure's, which holds the blobs, has it in each answer; other clients need it.
+      response.setHeader('x-ms-request-id', randomUUID());
       if (blob[1] === 'down') {
         const entry = signed.get(id);
         if (entry === undefined) return response.writeHead(403).end();
         const range = /^bytes=(\d+)-/.exec(request.headers.range ?? '')?.[1];
-        const bytes = entry.bytes.subarray(Number(range ?? 0));
-        response.writeHead(range === undefined ? 200 : 206, { 'content-length': bytes.length });
+        const from = Number(range ?? 0);
+        const bytes = entry.bytes.subarray(from);
+        const { length } = entry.bytes;
+        response.writeHead(range === undefined ? 200 : 206, {
+          'content-length': bytes.length,
+          ...(range !== undefined && { 'content-range': `bytes ${from}-${length - 1}/${length}` }),
+        });
         return response.end(bytes);
       }
       const upload = uploads.get(id);

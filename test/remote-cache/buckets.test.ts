@@ -275,6 +275,28 @@ describe('on a bad day', () => {
     expect(refusals).toBe(0);
   });
 
+  test('the Actions cache lists late: the next index has the next number all the same', async () => {
+    actions.entries.splice(0);
+    await build({ cacheTo: [actionsCache('late')] });
+    const before = actions.entries.length;
+    const made = () => actions.asked.filter((each) => each.includes('CreateCacheEntry')).length;
+    // Nothing is found until each layer and the index have been tried to be written once more.
+    const tried = made() + before;
+    actions.fault = (request, response) => {
+      if (made() >= tried || !request.url?.includes('GetCacheEntryDownloadURL')) return false;
+      response.writeHead(200, { 'content-type': 'application/json' }).end('{"ok":false}');
+      return true;
+    };
+    await build({ cacheTo: [actionsCache('late')] });
+    expect(made()).toBeGreaterThan(tried);
+    expect(actions.entries).toHaveLength(before + 1);
+    const keys = actions.entries.map(({ key }) => key);
+    expect(keys.filter((key) => key.startsWith('index-late-1-')).map((key) => key.split('#')[1])).toEqual([
+      '1',
+      '2',
+    ]);
+  });
+
   test('one that asks for a longer wait than timeout= is an error, and never a hang', async () => {
     actions.fault = (_request, response) => {
       response.writeHead(429, { 'retry-after': '100' }).end();

@@ -11,7 +11,7 @@ import { azureRefusal } from '../azblob/refusals.ts';
 import { azureSigner } from '../azblob/signer.ts';
 import { partsOf, sendParts } from '../parts.ts';
 import { readSome } from '../read-some.ts';
-import { RestClient, type Signer } from '../rest.ts';
+import { RestClient, type RestOptions, type Signer } from '../rest.ts';
 import { resuming } from '../resuming.ts';
 import { type ObjectTrouble, type Refusal, troubled, troubleOf } from '../trouble.ts';
 import type { ObjectCall, ObjectSource, PutOptions } from '../types.ts';
@@ -26,6 +26,8 @@ interface ActionsOptions {
   url: string;
   version: 1 | 2;
   token: string;
+  /** When the token ends, ms since the epoch: it says why the service refuses it. */
+  tokenEnd?: number;
   /** How long to go on asking a service that asks for fewer requests, ms. */
   timeoutMs: number;
   /** The first pause between tries in ms. */
@@ -47,7 +49,7 @@ export class ActionsCache {
   /** Talks to wherever the service sends us; no token goes there. */
   readonly #blobs: RestClient;
 
-  constructor({ url, version: which, token, timeoutMs, backoffMs }: ActionsOptions) {
+  constructor({ url, version: which, token, tokenEnd, timeoutMs, backoffMs }: ActionsOptions) {
     this.#url = url;
     this.#isNew = which === 2;
     const name = 'the Actions cache';
@@ -59,7 +61,13 @@ export class ActionsCache {
         headers: { ...request.headers, accept, authorization: `Bearer ${token}` },
       }),
     };
-    this.#service = new RestClient({ ...common, signer: bearer, understand: actionsRefusal });
+    const understand: RestOptions['understand'] = (status, headers, body) => {
+      const refusal = actionsRefusal(status, body);
+      return refusal.trouble === 'forbidden' && hasEnded(tokenEnd, headers)
+        ? ended(tokenEnd, refusal)
+        : refusal;
+    };
+    this.#service = new RestClient({ ...common, signer: bearer, understand });
     const blobSigner = azureSigner({ type: 'sas', query: '' });
     this.#blobs = new RestClient({ ...common, signer: blobSigner, understand: azureRefusal });
   }
@@ -241,8 +249,22 @@ const byCode: Readonly<Record<string, ObjectTrouble>> = {
   deadline_exceeded: 'temporary',
 };
 
+/** Whether a token has ended, by the service's clock, or ours where it tells none. */
+function hasEnded(end: number | undefined, { date = '' }: HttpResponse['headers']): end is number {
+  const theirs = Date.parse(date);
+  return end !== undefined && (Number.isNaN(theirs) ? Date.now() : theirs) > end;
+}
+
+function ended(end: number, { said }: Refusal): Refusal {
+  return {
+    trouble: 'expired-token',
+    said: [said, `the token ended at ${new Date(end).toISOString()}`].filter((part) => part).join('; '),
+    hint: 'Tokens end some hours after their job began: build earlier in the job.',
+  };
+}
+
 /** Understands an answer that is a failure: an error of Twirp, or of the REST API. Pure. */
-function actionsRefusal(status: number, _headers: unknown, body: string): Refusal {
+function actionsRefusal(status: number, body: string): Refusal {
   let said: { code?: unknown; msg?: unknown; message?: unknown; typeKey?: unknown } = {};
   try {
     said = (JSON.parse(body) as typeof said | null) ?? {};

@@ -20,10 +20,10 @@ const blobPrefix = 'buildkit-blob-1-';
 const patience = 15_000;
 const look = 2000;
 
-/** Opens it. Throws trouble `expired-token` or `forbidden` for a token that is good for nothing. */
+/** Opens it. Throws trouble `forbidden` for a token that is good for nothing. */
 export function ghaShelf(place: GhaPlace): CacheShelf {
-  const { scopes } = readActionsToken(place.token, Date.now());
-  return new GhaShelf(place, scopes);
+  const { scopes, end } = readActionsToken(place.token);
+  return new GhaShelf(place, scopes, end);
 }
 
 class GhaShelf implements CacheShelf {
@@ -33,10 +33,10 @@ class GhaShelf implements CacheShelf {
   readonly #found = new Map<Digest, Promise<ActionsEntry | undefined>>();
   #listed: Promise<ReadonlySet<string> | undefined> | undefined;
 
-  constructor(place: GhaPlace, scopes: readonly ActionsScope[]) {
+  constructor(place: GhaPlace, scopes: readonly ActionsScope[], tokenEnd: number) {
     this.#place = place;
     this.#scopes = scopes;
-    this.#cache = new ActionsCache(place);
+    this.#cache = new ActionsCache({ ...place, tokenEnd });
   }
 
   async configs({ signal }: Call): Promise<Buffer[]> {
