@@ -21,26 +21,31 @@ afterAll(() => rmSync(dir, { recursive: true, force: true }));
 // What the packing takes most of its time for is of no interest here.
 const env = { ...process.env, PACK_LEVEL: '1', PACK_BY: 'gzip' };
 
-/** A root with glibc, and a busybox for a shell: no npm, no Node, no libraries of C++. */
-function bareRoot(): string {
-  const root = join(dir, 'root');
-  for (const name of ['bin', 'lib64', 'tmp', 'dev', 'proc', 'context', 'own'])
-    mkdirSync(join(root, name), { recursive: true });
-  copyFileSync('/bin/busybox', join(root, 'bin/busybox'));
-  for (const name of ['sh', 'tar', 'gzip', 'tail', 'mkdir', 'mv', 'rm', 'ls', 'mount'])
-    symlinkSync('busybox', join(root, 'bin', name));
-  const libraries = execFileSync('ldd', [process.execPath], { encoding: 'utf8' });
+/** Copies what a program is linked with, but for the libraries of C++. */
+function copyLibraries(program: string, root: string): void {
+  const libraries = execFileSync('ldd', [program], { encoding: 'utf8' });
   for (const [, path = ''] of libraries.matchAll(/(\/\S+)/g)) {
     if (/stdc|gcc_s|atomic/.test(path)) continue;
     mkdirSync(join(root, path, '..'), { recursive: true });
     copyFileSync(path, join(root, path));
   }
+}
+
+/** A root with glibc, and a busybox for a shell: no npm, no Node, no libraries of C++. */
+function bareRoot(name: string): string {
+  const root = join(dir, name);
+  for (const folder of ['bin', 'lib64', 'tmp', 'dev', 'proc', 'context', 'own'])
+    mkdirSync(join(root, folder), { recursive: true });
+  copyFileSync('/bin/busybox', join(root, 'bin/busybox'));
+  for (const tool of ['sh', 'tar', 'gzip', 'tail', 'mkdir', 'mv', 'rm', 'ls', 'mount'])
+    symlinkSync('busybox', join(root, 'bin', tool));
+  copyLibraries(process.execPath, root);
   writeFileSync(join(root, 'context/Dockerfile'), 'FROM scratch\nCOPY Dockerfile /built\n');
   return root;
 }
 
 test('one file runs where there is no npm, and unpacks itself once', () => {
-  const root = bareRoot();
+  const root = bareRoot('one-file');
   execFileSync('bash', [join(clone, 'scripts/binary.sh'), join(root, 'bin/drydock')], { env, stdio: 'pipe' });
   const inside = (...args: string[]) => {
     const script = 'mount -t proc proc /proc && mount -t devtmpfs dev /dev 2>/dev/null; exec "$@"';
@@ -89,4 +94,45 @@ test('the Debian package is whole, and its command runs', () => {
     expect(existsSync(join(dir, 'deb', path)), path).toBe(true);
   const { stdout } = spawnSync(join(dir, 'deb/usr/bin/drydock'), ['version'], { encoding: 'utf8' });
   expect(stdout).toMatch(/^drydock \d/);
+});
+
+test('dpkg installs it, removes all of the program, and purges what it kept', () => {
+  const root = bareRoot('package');
+  // Debian's own: busybox's shell takes its own rm, which knows no mounts.
+  for (const [name, program] of [
+    ['sh', '/bin/dash'],
+    ['rm', '/bin/rm'],
+  ] as const) {
+    rmSync(join(root, 'bin', name));
+    copyFileSync(program, join(root, 'bin', name));
+    copyLibraries(program, root);
+  }
+  const file = join(dir, 'drydock.deb');
+  for (const name of ['info', 'updates', 'triggers'])
+    mkdirSync(join(root, 'var/lib/dpkg', name), { recursive: true });
+  writeFileSync(join(root, 'var/lib/dpkg/status'), '');
+  const dpkg = (...args: string[]) =>
+    execFileSync('dpkg', [`--root=${root}`, '--force-depends', ...args], {
+      env: { ...env, PATH: `${process.env.PATH}:/usr/sbin:/sbin` },
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+  const there = (...paths: string[]) => paths.filter((path) => existsSync(join(root, path)));
+  const program = 'usr/lib/drydock';
+  dpkg('-i', file);
+  expect(there('usr/bin/drydock', program)).toHaveLength(2);
+  // What root's commands keep beside the program, and what a daemon keeps.
+  const [bundle = ''] = readdirSync(join(root, program, 'dist')).filter((name) => name.startsWith('bundle-'));
+  const kept = join(root, program, 'dist', bundle, '.compile-cache/x');
+  mkdirSync(kept, { recursive: true });
+  mkdirSync(join(root, 'var/lib/drydock/blobs'), { recursive: true });
+  dpkg('-i', file);
+  expect(existsSync(kept)).toBe(false);
+  mkdirSync(kept, { recursive: true });
+  expect(dpkg('-r', 'drydock')).not.toContain('not empty');
+  expect(there('usr/bin/drydock', program, 'usr/share/doc/drydock', 'var/lib/drydock')).toEqual([
+    'var/lib/drydock',
+  ]);
+  dpkg('-P', 'drydock');
+  expect(there('var/lib/drydock')).toEqual([]);
 });
