@@ -54,6 +54,8 @@ export function imageExporter(attrs: Record<string, string>): Exporter {
         attestations,
         keepForeign: want.keepForeign,
         unpacked: want.unpack !== false,
+        // An image in a store that others read is whole.
+        leavesFetchable: sent && !(shared && want.store),
         annotations,
         madeNow: request.madeNow,
         index: request.index,

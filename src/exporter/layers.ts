@@ -44,6 +44,8 @@ export interface LayerOptions {
   ociTypes: boolean;
   /** Leaves layers that may not be distributed as they are; otherwise they become ordinary ones. */
   keepForeign?: boolean;
+  /** Leaves a layer that can be fetched from where it is there: who sends the image fetches it if need be. */
+  leavesFetchable?: boolean;
   /** False: nothing is to keep the snapshots of the layers. */
   unpacked?: boolean;
 }
@@ -114,6 +116,7 @@ export async function exportLayers(
           const own = await optionsFor(layer, ctx.store, options);
           return void (await packLayer(layer, ctx, own));
         }
+        if (options.leavesFetchable === true && (await isFetchable(ctx.store, descriptor, layer))) return;
         await bringBlob(descriptor, layer, chains[i]!, ctx);
       }),
     );
@@ -274,6 +277,13 @@ function packLayer(
   });
 }
 
+/** Whether a layer's blob is neither here nor can be made, and some image has it. */
+async function isFetchable(store: Store, { digest }: Descriptor, layer: RefLayer): Promise<boolean> {
+  const { from, bring, blob } = layer;
+  if (from === undefined || (bring !== undefined && blob?.digest === digest)) return false;
+  return !(await isMakeable(store, digest, layer));
+}
+
 /** Makes sure that a layer's bytes are in content. */
 async function bringBlob(
   descriptor: Descriptor,
@@ -284,7 +294,7 @@ async function bringBlob(
   const { from, bring, blob } = layer;
   if (bring !== undefined && blob?.digest === descriptor.digest) {
     if ((await ctx.store.content.info(descriptor.digest)) === undefined) return bring(contextOf(ctx));
-  } else if (from !== undefined && !(await isMakeable(ctx.store, descriptor.digest, layer))) {
+  } else if (from !== undefined && (await isFetchable(ctx.store, descriptor, layer))) {
     return fetchBlobInto(ctx.store, ctx.registry, from, descriptor, contextOf(ctx));
   }
   await ensureBlob(ctx.store, descriptor, chain, { lease: ctx.lease, signal: ctx.signal });

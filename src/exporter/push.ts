@@ -2,7 +2,7 @@
  * Pushes a committed image that is not in the store, or not in this form: by its digest alone, or exactly as it was
  * made.
  */
-import { noteOrigin } from '../distribution/index.ts';
+import { fetchBlobInto, noteOrigin } from '../distribution/index.ts';
 import { fail } from '../errors/index.ts';
 import { type Descriptor, isForeignLayer, parseReference } from '../oci/index.ts';
 import type { Committed } from './commit.ts';
@@ -10,7 +10,8 @@ import type { ExportContext } from './types.ts';
 
 /**
  * Pushes the image under a tag, or under its digest alone. `beforeTag` gets the image's `REPOSITORY@DIGEST` when all of it
- * is there, before the tag is. All its blobs must be in content. Throws the registry's errors and `canceled`.
+ * is there, before the tag is. A layer that is not in content is mounted from its source's repository, or fetched, where
+ * the registry lacks it. Throws the registry's errors and `canceled`.
  *
  *     await pushCommitted(committed, 'reg.example/app:1', false, ctx);
  */
@@ -21,9 +22,10 @@ export async function pushCommitted(
   ctx: ExportContext,
   beforeTag?: (ref: string) => Promise<void>,
 ): Promise<void> {
-  const { store, registry, signal, session, progress } = ctx;
+  const { store, registry, signal, session, progress, lease } = ctx;
   if (session.offline) throw fail('invalid', 'export', `${name} cannot be pushed by an offline build`);
   const common = { signal, credentials: (host: string) => session.credentials(host) };
+  const sources = new Map(images.flatMap((image) => [...image.sources]));
   const { domain, path } = parseReference(name);
   const at = (descriptor: Descriptor) => `${domain}/${path}@${descriptor.digest}`;
   const blobs = new Map(
@@ -39,8 +41,13 @@ export async function pushCommitted(
       const report = (current: number, done = false) =>
         progress.report(blob.digest, { current, total: blob.size, done });
       report(0);
-      const open = () => store.content.read(blob.digest);
-      await registry.pushBlob(name, blob, open, { ...common, onProgress: (sent) => report(sent) });
+      const source = sources.get(blob.digest);
+      const open = async () => {
+        if (source !== undefined) await fetchBlobInto(store, registry, source, blob, { ...common, lease });
+        return store.content.read(blob.digest);
+      };
+      const onProgress = (sent: number) => report(sent);
+      await registry.pushBlob(name, blob, open, { ...common, mountFrom: source, onProgress });
       report(blob.size, true);
     }),
   );
