@@ -22,7 +22,7 @@ import { Producers } from './bridge/producers.ts';
 import { imageTrust, type LateImageTrust } from './image-trust.ts';
 import { makeOpFactory } from './ops.ts';
 import { readProvenanceEnv } from './provenance-env.ts';
-import { checkSandbox, remapOf, type SandboxOptions } from './sandbox-options.ts';
+import { checkSandbox, noLazyRemap, remapOf, type SandboxOptions } from './sandbox-options.ts';
 import { EngineFleet, type SharedCacheOptions } from './shared-cache.ts';
 import type { OperatorLimits } from './step-limits.ts';
 import type { OperatorRights } from './step-rights.ts';
@@ -169,6 +169,8 @@ export function engineOn(
   options: RegistryOptions & LimitOptions & TellOptions & BucketOptions = {},
 ): Engine {
   checkSandbox(options);
+  const remap = remapOf(options);
+  if (remap !== undefined && store.lazy?.wanted === true) throw noLazyRemap();
   const { apparmorProfile, selinux, seccompProfile } = options;
   const { provenanceEnvDir } = options;
   const provenanceEnv = provenanceEnvDir === undefined ? {} : readProvenanceEnv(provenanceEnvDir);
@@ -207,7 +209,7 @@ export function engineOn(
     selinux,
     seccompProfile,
     processSandbox: options.noProcessSandbox !== true,
-    remap: remapOf(options),
+    remap,
   });
   const devices = new DeviceRegistry(options.cdi);
   const emulation = new Emulation();

@@ -1,5 +1,5 @@
 /** How much steps are kept apart from this machine, as an operator wants it. */
-import { fail } from '../errors/index.ts';
+import { type DrydockError, fail } from '../errors/index.ts';
 import { type Remap, rangesOf } from '../executor/index.ts';
 import { inUserNamespace } from '../linux/index.ts';
 import { parseBool } from '../words/index.ts';
@@ -45,5 +45,12 @@ export function checkSandbox({ noProcessSandbox }: SandboxOptions): void {
   if (noProcessSandbox !== true || inUserNamespace()) return;
   throw fail('invalid', 'client', "can't enable NoProcessSandbox without Rootless", {
     hint: 'Leave no-process-sandbox out, or run Drydock as a user who is not root (docs/rootless.md).',
+  });
+}
+
+/** The error for lazy layers and `usernsRemap` together. */
+export function noLazyRemap(): DrydockError {
+  return fail('invalid', 'client', 'userns-remap does not go with --snapshotter=stargz', {
+    hint: 'The owners of lazy layers cannot be mapped: use another snapshotter, or leave userns-remap out.',
   });
 }

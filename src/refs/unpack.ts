@@ -6,7 +6,7 @@ import { createHash, randomUUID } from 'node:crypto';
 import { fetchBlobInto, originLabels } from '../distribution/index.ts';
 import { DrydockError, fail, throwIfAborted } from '../errors/index.ts';
 import { orAbort } from '../flow/index.ts';
-import { makeLazyLayer, type PackedToc, unpackLayer } from '../layer/index.ts';
+import { hasToc, makeLazyLayer, type PackedToc, unpackLayer } from '../layer/index.ts';
 import { type Descriptor, type Digest, familiarName, hex, normalizeName } from '../oci/index.ts';
 import type { RegistryClient } from '../registry/index.ts';
 import {
@@ -99,6 +99,7 @@ async function unpackMissing(
     if (parent !== undefined) break;
   }
   await labelForeign(store, source, layers.slice(0, first), chains);
+  ({ first, parent } = await takeServed(store, source, layers, chains, { first, parent }, ctx));
   // The failure of one layer ends the fetching of the others.
   const stop = new AbortController();
   const signal = ctx.signal === undefined ? stop.signal : AbortSignal.any([ctx.signal, stop.signal]);
@@ -242,17 +243,64 @@ async function makeSnapshot(
         },
       );
     }
-    const labels = {
-      [snapshotLabels.diffId]: diffId,
-      [snapshotLabels.chainId]: chain,
-      ...originLabels({ blob: descriptor, from: source }),
-      ...(toc === undefined ? {} : { [snapshotLabels.lazy]: 'true' }),
-      ...(madeAt === undefined ? {} : { [snapshotLabels.madeAt]: String(madeAt) }),
-      ...madeByLabel(madeBy),
-    };
+    const labels = labelsOf({ descriptor, diffId, madeAt, madeBy, toc }, source, chain);
     await orAbort(snapshots.commit(chain, active, { lease: ctx.lease, labels }), ctx.signal);
   } catch (err) {
     await snapshots.remove(active).catch(() => {});
     throw err;
   }
+}
+
+/** The labels of a layer's snapshot. */
+function labelsOf(
+  { descriptor, diffId, madeAt, madeBy, toc }: Layer,
+  source: string | undefined,
+  chain: Digest,
+): Record<string, string> {
+  return {
+    [snapshotLabels.diffId]: diffId,
+    [snapshotLabels.chainId]: chain,
+    ...originLabels({ blob: descriptor, from: source }),
+    ...(toc === undefined ? {} : { [snapshotLabels.lazy]: 'true' }),
+    ...(madeAt === undefined ? {} : { [snapshotLabels.madeAt]: String(madeAt) }),
+    ...madeByLabel(madeBy),
+  };
+}
+
+/** The first layer that is not in its place yet, and the snapshot below it. */
+interface Place {
+  first: number;
+  parent: string | undefined;
+}
+
+/** Has the store's snapshotter serve as many of the layers from a place on as it does, one after the other. */
+async function takeServed(
+  store: Store,
+  source: string | undefined,
+  layers: readonly Layer[],
+  chains: readonly Digest[],
+  { first, parent }: Place,
+  ctx: RefContext,
+): Promise<Place> {
+  const { snapshots } = store;
+  if (snapshots.remote === undefined || source === undefined || ctx.offline === true) {
+    return { first, parent };
+  }
+  for (; first < layers.length; first++) {
+    throwIfAborted(ctx.signal);
+    const layer = layers[first] as Layer;
+    const chain = chains[first] as Digest;
+    if (!hasToc(layer.descriptor)) break;
+    const above = layers.slice(first + 1).map(({ descriptor }) => descriptor.digest);
+    const served = await snapshots.remote(
+      chain,
+      parent,
+      { source, blob: layer.descriptor, above },
+      { lease: ctx.lease, labels: { ...labelsOf(layer, source, chain), [snapshotLabels.lazy]: 'true' } },
+    );
+    if (!served) break;
+    parent = chain;
+    ctx.report?.(`lazy ${layer.descriptor.digest}`, { current: 0, total: layer.descriptor.size, done: true });
+  }
+  return { first, parent };
 }

@@ -271,6 +271,16 @@ export interface Snapshots {
     options: { lease: string },
   ): Promise<void>;
   /**
+   * Has the store's snapshotter serve a layer whose files it fetches by itself, as the committed snapshot named by its
+   * chain ID. Returns false when it does not serve this one. Undefined on a store whose snapshotter serves none.
+   */
+  remote?(
+    chain: Digest,
+    parent: string | undefined,
+    layer: RemoteLayer,
+    options: { lease: string; labels: Record<string, string> },
+  ): Promise<boolean>;
+  /**
    * Whether a committed snapshot and all below it are there with their folders. When a folder is missing (a failed
    * disk, somebody's hand), its snapshot and all that stand on it are forgotten, so that they are made again.
    */
@@ -283,6 +293,15 @@ export interface Snapshots {
   list(): Promise<SnapshotInfo[]>;
   /** Removes a snapshot. Throws `conflict` while it has children or an open view. */
   remove(key: string): Promise<void>;
+}
+
+/** A layer in a registry, as a snapshotter that fetches its files by itself is told of it. */
+export interface RemoteLayer {
+  /** The reference of an image that has it. */
+  source: string;
+  blob: Descriptor;
+  /** The layers above it in that image, lowest first. */
+  above: readonly Digest[];
 }
 
 /** One name of an image. `createdAt` and `updatedAt` are in ms since the epoch. */

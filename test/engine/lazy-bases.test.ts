@@ -13,6 +13,7 @@ import { closePool } from '../../src/workers/pool.ts';
 import { Builds } from '../kit/builds.ts';
 import { Cli, outputOf } from '../kit/cli.ts';
 import { type Fault, type FaultProxy, startFaultProxy } from '../kit/fault-proxy.ts';
+import { OrdinaryUser } from '../kit/ordinary-user.ts';
 import { startRegistry, type TestRegistry } from '../kit/registry.ts';
 
 const publisher = new Builds();
@@ -190,6 +191,9 @@ describe.each(['estargz', 'zstdchunked'])('a base of %s', (kind) => {
       const pushed = [{ type: 'image' as const, attrs: { push: 'true' } }];
       const near = () => builds.build(text, {}, { outputs: pushed, tags: [`${proxy.host}/app:1`] });
       expect(await sentBy(near)).toBeLessThan(little);
+      const alone = [{ type: 'image' as const, attrs: { push: 'true', 'push-by-digest': 'true' } }];
+      const byDigest = () => builds.build(text, {}, { outputs: alone, tags: [`${proxy.host}/other`] });
+      expect(await sentBy(byDigest)).toBeLessThan(little);
       const other = await startRegistry();
       try {
         const tags = [`${other.host}/app:1`];
@@ -315,6 +319,24 @@ test('where FUSE does not work, the layers are fetched whole', async () => {
   });
   expect(sent).toBeGreaterThan(whole);
   cli.close();
+});
+
+test('a user who is not root has lazy bases too, and steps with other owners have none', async () => {
+  const user = new OrdinaryUser();
+  try {
+    const text = `FROM ${base('estargz')}\nRUN head -c 1000000 /one/large | wc -c && ls -ln /deep`;
+    const context = user.files('app', { Dockerfile: text });
+    const sent = await sentBy(async () => {
+      const { stderr } = await user.drydock(['--snapshotter=stargz', 'build', '--progress=plain', context]);
+      expect(stderr).toMatch(/ 1000000\n/);
+      expect(stderr).toMatch(/drwxr-xr-x +2 5 +6 .* er\n/);
+    });
+    expect(sent).toBeLessThan(little);
+    const opening = openEngine({ root: join(dir, 'mapped'), snapshotter: 'stargz', usernsRemap: user.name });
+    await expect(opening).rejects.toMatchObject({ code: 'invalid', hint: /use another snapshotter/ });
+  } finally {
+    user.close();
+  }
 });
 
 test('a damaged table of contents is refused', async () => {

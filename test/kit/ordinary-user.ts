@@ -46,7 +46,7 @@ export class OrdinaryUser {
     [this.uid, this.gid] = [number('-u'), number('-g')];
     execFileSync('chown', [`${this.uid}:${this.gid}`, this.home]);
     // As udev makes it; not every machine has one.
-    if (existsSync('/dev/net/tun')) chmodSync('/dev/net/tun', 0o666);
+    for (const device of ['/dev/net/tun', '/dev/fuse']) if (existsSync(device)) chmodSync(device, 0o666);
     this.command = join(this.#mayUse(clone) ? clone : this.#copyOfCommand(), 'bin/drydock');
   }
 

@@ -13,6 +13,7 @@ import { noLease } from './lease-names.ts';
 import type { ContainerdLeases } from './leases.ts';
 import { pastLeftover } from './leftover.ts';
 import { type Folders, foldersOf, toMounts } from './mounts.ts';
+import { remoteSnapshotters, takeRemote } from './remote.ts';
 import { type ContainerdParts, labelPaths, labelValues, leaseName } from './shared.ts';
 import { smallUsage } from './small-usage.ts';
 import { SnapshotFolders } from './snapshot-folders.ts';
@@ -39,6 +40,7 @@ export class ContainerdSnapshots implements Snapshots {
   readonly #folders: SnapshotFolders;
   /** Only where each layer has a folder of its own: a native layer holds its parents' files too. */
   readonly restack?: Snapshots['restack'];
+  readonly remote?: Snapshots['remote'];
 
   constructor(shared: ContainerdParts, leases: ContainerdLeases, views: Views) {
     this.#shared = shared;
@@ -46,7 +48,9 @@ export class ContainerdSnapshots implements Snapshots {
     this.#views = views;
     this.#queries = new SnapshotQueries(shared, this.#known);
     this.#folders = new SnapshotFolders(shared, views, this.#queries, this.#known);
-    if (shared.snapshotter !== 'native') this.restack = (...args) => this.#restack(...args);
+    // Files that a remote snapshotter serves cannot be linked.
+    if (remoteSnapshotters.has(shared.snapshotter)) this.remote = (...args) => this.#remote(...args);
+    else if (shared.snapshotter !== 'native') this.restack = (...args) => this.#restack(...args);
   }
 
   stat(key: string): Promise<SnapshotInfo | undefined> {
@@ -241,6 +245,13 @@ export class ContainerdSnapshots implements Snapshots {
     } finally {
       if (!held) this.#views.release(source);
     }
+  }
+
+  async #remote(...[chain, parent, layer, options]: Parameters<NonNullable<Snapshots['remote']>>) {
+    const parts = { queries: this.#queries, leases: this.#leases };
+    const isServed = await takeRemote(this.#shared, parts, { chain, parent }, layer, options.lease);
+    if (isServed) await this.setLabels(chain, options.labels);
+    return isServed;
   }
 
   async setLabels(key: string, labels: Record<string, string | undefined>): Promise<void> {
