@@ -133,6 +133,9 @@ interface Parts {
 
 type Undo = (() => void | Promise<void>)[];
 
+/** From so many builds on, memory that is not used just now is given back meanwhile. */
+const manyBuilds = 8;
+
 class RunningDaemon implements Daemon {
   readonly engine: Engine;
   readonly #config: DaemonConfig;
@@ -143,7 +146,7 @@ class RunningDaemon implements Daemon {
   readonly #builds: Builds;
   readonly #sessions: SessionManager;
   readonly #rest = new Rest(() => this.#builds.size === 0);
-  readonly #relief = new Relief(() => this.#builds.size === 0);
+  readonly #relief = new Relief(() => this.#builds.size >= manyBuilds);
   readonly #hurry = new AbortController();
   readonly #listenerOf = new WeakMap<object, Listener>();
   #connections!: Connections;

@@ -1,7 +1,7 @@
-/** Gives memory back while a daemon works. */
+/** Gives memory back while a daemon has much to do. */
 import { ProgramPages, trimMemoryAside } from '../linux/index.ts';
 
-/** How long it works before, and between two times, in ms. */
+/** How long it has much to do before, and between two times, in ms. */
 const pauseMs = 500;
 /** A process that has fewer bytes in memory keeps them. */
 const little = 128 << 20;
@@ -9,26 +9,28 @@ const little = 128 << 20;
 /**
  * Many builds at a time need much for moments: the contexts that are under way, the pages of Node that each kind of work
  * touches once. The allocator keeps the one and the kernel the other for as long as nobody else wants the memory. So a
- * daemon that works gives back what it does not use just now, once a second.
+ * daemon with many builds gives back what it does not use just now, twice a second. With few, that would cost more of
+ * the builds' time than it is worth: what is given back is soon wanted again.
  */
 export class Relief {
-  readonly #isIdle: () => boolean;
+  readonly #hasMany: () => boolean;
   readonly #pause: number;
   readonly #least: number;
   #program: ProgramPages | undefined;
   #timer: NodeJS.Timeout | undefined;
   #isTrimming = false;
 
-  /** `isIdle` tells whether nothing is under way; `pause` is in ms, `least` in bytes. */
-  constructor(isIdle: () => boolean, { pause = pauseMs, least = little } = {}) {
-    this.#isIdle = isIdle;
+  /** `hasMany` tells whether many builds are under way; `pause` is in ms, `least` in bytes. */
+  constructor(hasMany: () => boolean, { pause = pauseMs, least = little } = {}) {
+    this.#hasMany = hasMany;
     this.#pause = pause;
     this.#least = least;
   }
 
-  /** Work has begun. */
+  /** A build has begun. */
   begin(): void {
-    this.#timer ??= setInterval(() => (this.#isIdle() ? this.stop() : this.#giveBack()), this.#pause).unref();
+    if (this.#timer !== undefined || !this.#hasMany()) return;
+    this.#timer = setInterval(() => (this.#hasMany() ? this.#giveBack() : this.stop()), this.#pause).unref();
   }
 
   /** Lets go of the timer. */
