@@ -85,6 +85,7 @@ async function attestationsIn(
     lease,
     signal: job.signal,
     credentials: (host) => job.session.credentials(host),
+    mayBeLazy: job.session.tenant === undefined,
     offline: job.session.offline,
   });
   const core = Buffer.from(message.metadata['sbom-core'] ?? []).toString();

@@ -149,6 +149,7 @@ export function contextOf({ session, signal, lease, progress }: ExportContext): 
     signal,
     lease,
     credentials: (host) => session.credentials(host),
+    mayBeLazy: session.tenant === undefined,
     offline: session.offline,
     report: (id, state) => progress.report(id, state),
   };

@@ -7,7 +7,8 @@ import type { RefContext, Store } from '../store/index.ts';
 
 /**
  * Fetches the tables of contents of the layers from `first` on that can be lazy: those that have one, and whose blobs
- * are not here. Undefined for all others: they are fetched whole, as also when the registry does not serve ranges.
+ * are not here, for builds whose layers may be lazy. Undefined for all others: they are fetched whole, as also when the
+ * registry does not serve ranges.
  * Throws `canceled`.
  */
 export async function lazyTocs(
@@ -16,11 +17,12 @@ export async function lazyTocs(
   source: string | undefined,
   layers: readonly { descriptor: Descriptor }[],
   first: number,
-  { credentials, signal, report, offline }: RefContext,
+  { credentials, signal, report, offline, mayBeLazy }: RefContext,
 ): Promise<(PackedToc | undefined)[]> {
   const { lazy, content } = store;
   const wanted = layers.map(({ descriptor }, i) => i >= first && hasToc(descriptor));
-  if (lazy?.wanted !== true || source === undefined || offline === true || !wanted.includes(true)) return [];
+  if (lazy?.wanted !== true || mayBeLazy !== true || offline === true) return [];
+  if (source === undefined || !wanted.includes(true)) return [];
   if (!(await lazy.isUsable())) return [];
   if (credentials !== undefined) lazy.lend(source, credentials);
   return Promise.all(

@@ -283,9 +283,8 @@ async function takeServed(
   ctx: RefContext,
 ): Promise<Place> {
   const { snapshots } = store;
-  if (snapshots.remote === undefined || source === undefined || ctx.offline === true) {
-    return { first, parent };
-  }
+  if (snapshots.remote === undefined || source === undefined) return { first, parent };
+  if (ctx.mayBeLazy !== true || ctx.offline === true) return { first, parent };
   for (; first < layers.length; first++) {
     throwIfAborted(ctx.signal);
     const layer = layers[first] as Layer;

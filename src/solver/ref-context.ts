@@ -8,6 +8,7 @@ export function refContext(ctx: WorkContext): RefContext {
     lease: ctx.lease,
     report: (id, state) => ctx.progress.report(id, state),
     credentials: (host) => ctx.session.credentials(host),
+    mayBeLazy: ctx.session.tenant === undefined,
     offline: ctx.session.offline,
   };
 }

@@ -17,6 +17,11 @@ export interface RefContext {
   credentials?: CredentialSource;
   /** A lazy layer that must still be fetched is an error. */
   offline?: boolean;
+  /**
+   * Whether a layer may be made whose files are fetched when they are read (`Store.lazy`). Its diff ID is believed and
+   * not checked, so it is not for builds of tenants who are kept apart.
+   */
+  mayBeLazy?: boolean;
 }
 
 /** One immutable file tree; its methods make the tree real step by step, as far as the caller needs it. */

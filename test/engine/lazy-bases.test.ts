@@ -5,6 +5,7 @@ import { createWriteStream, mkdtempSync, readFileSync, rmSync, statSync } from '
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { layersOf, resolveImage } from '../../src/distribution/index.ts';
 import { openEngine } from '../../src/engine/engine.ts';
 import { removeImage, removeNameless } from '../../src/images/remove.ts';
 import { saveImages } from '../../src/images/save.ts';
@@ -240,6 +241,32 @@ RUN --mount=from=tools,target=/mnt cat /mnt/deep/hard >> /read`);
       expect(built.read('/read')).toBe('small\nsmall\n');
     });
     expect(sent).toBeLessThan(little);
+  });
+});
+
+test('for builds that are kept apart from others, its layers are fetched whole and checked', async () => {
+  await withEngine(async ({ engine }) => {
+    const { store, registry: client, refs } = engine;
+    const source = base('estargz');
+    const platform = { os: 'linux', architecture: process.arch === 'arm64' ? 'arm64' : 'amd64' };
+    for (const [lease, mayBeLazy] of [
+      ['a', false],
+      ['b', true],
+    ] as const) {
+      await store.leases.create(lease);
+      const { document, config } = await resolveImage(store, client, source, {
+        platform,
+        pull: 'always',
+        lease,
+      });
+      const sent = await sentBy(() =>
+        refs.image(source, layersOf(document, config)).snapshot({ lease, mayBeLazy }),
+      );
+      if (mayBeLazy) expect(sent).toBeLessThan(little);
+      else expect(sent).toBeGreaterThan(whole);
+      await store.leases.delete(lease);
+      await store.gc();
+    }
   });
 });
 

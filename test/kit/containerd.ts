@@ -39,6 +39,8 @@ export interface TestContainerdOptions {
    * deletion and a few changes, so that whatever is not held is gone at once; `usual`: as it is set up by default.
    */
   gc?: 'lazy' | 'eager' | 'usual';
+  /** Further snapshotters: name → the socket of the program that is it. */
+  snapshotters?: Record<string, string>;
 }
 
 /** Starts a containerd with nothing in it. Call `stop` in `afterAll`. */
@@ -67,6 +69,9 @@ export async function startContainerd(options: TestContainerdOptions = {}): Prom
       `mutation_threshold = ${often ? 2 : 1_000_000}\ndeletion_threshold = ${often ? 1 : 1_000_000}`,
       ...(often ? ['pause_threshold = 0.5\nschedule_delay = "0ms"\nstartup_delay = "1ms"'] : []),
     );
+  }
+  for (const [name, socket] of Object.entries(options.snapshotters ?? {})) {
+    lines.push(`[proxy_plugins.${name}]\ntype = "snapshot"\naddress = ${JSON.stringify(socket)}`);
   }
   writeFileSync(config, `${lines.join('\n')}\n`);
   writeFileSync(logFile, '');

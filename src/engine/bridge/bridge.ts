@@ -180,6 +180,7 @@ export class Bridge {
             lease: this.lease,
             signal: this.job.signal,
             credentials: (host) => this.job.session.credentials(host),
+            mayBeLazy: this.job.session.tenant === undefined,
           }),
         ),
     };

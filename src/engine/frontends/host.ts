@@ -70,6 +70,7 @@ async function openTree(ref: Ref, job: Job, lease: string): Promise<FrontendTree
       lease,
       signal: job.signal,
       credentials: (host) => job.session.credentials(host),
+      mayBeLazy: job.session.tenant === undefined,
     }),
   );
   return {
