@@ -1,15 +1,15 @@
 /** The image of packaging/image in the place of moby/buildkit: buildx's docker-container driver at a real dockerd. */
-import { execFile, execFileSync } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { copyFileSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Cli } from '../kit/cli.ts';
 import { startDockerd, type TestDockerd } from '../kit/dockerd.ts';
+import { ownImage } from '../kit/own-image.ts';
 import { startRegistry, type TestRegistry } from '../kit/registry.ts';
 
 const run = promisify(execFile);
-const clone = join(import.meta.dirname, '../..');
 const container = 'buildx_buildkit_dry0';
 let cli: Cli;
 let dockerd: TestDockerd;
@@ -22,7 +22,7 @@ beforeAll(async () => {
   const plugins = join(dockerd.dir, 'config/cli-plugins');
   mkdirSync(plugins, { recursive: true });
   copyFileSync('/usr/local/lib/drydock-test/docker-buildx', join(plugins, 'docker-buildx'));
-  await makeImage();
+  await docker('load', '-q', '-i', await ownImage(cli, 'drydock:test'));
 });
 afterAll(async () => {
   await docker('rm', '-f', container).catch(() => {});
@@ -30,22 +30,6 @@ afterAll(async () => {
   await registry?.stop();
   cli?.close();
 });
-
-/** Builds the image, with the programs of this machine, and puts it into the dockerd. */
-async function makeImage(): Promise<void> {
-  const context = join(cli.dir, 'image');
-  const programs = join(cli.dir, 'programs');
-  execFileSync('bash', [join(clone, 'scripts/image.sh'), '--context', context]);
-  const arch = process.arch === 'arm64' ? 'arm64' : 'amd64';
-  const collect = [join(context, 'programs'), 'collect', join(programs, 'out')];
-  execFileSync('sh', [...collect, join(context, arch, 'node_modules')], { stdio: 'pipe' });
-  const dockerfile = join(clone, 'packaging/image/Dockerfile');
-  const named = ['--build-context', `programs=${programs}`];
-  await cli.ok(['build', '-q', '-f', dockerfile, ...named, '-t', 'drydock:test', context]);
-  const archive = join(cli.dir, 'image.tar');
-  await cli.ok(['save', '-o', archive, 'drydock:test']);
-  await docker('load', '-q', '-i', archive);
-}
 
 async function docker(...args: string[]): Promise<string> {
   const env = { ...process.env, DOCKER_HOST: dockerd.host, DOCKER_CONFIG: join(dockerd.dir, 'config') };
