@@ -1,6 +1,7 @@
 import type { Refs } from '../refs/index.ts';
 import type { ForeignCache } from '../solver/index.ts';
 import type { Ref, RefContext } from '../store/index.ts';
+import { ComingTree } from './coming-tree.ts';
 import type { Coming, Entry } from './entry.ts';
 import type { SharedPlace } from './place.ts';
 
@@ -44,9 +45,16 @@ export class EntryCache implements ForeignCache {
     output: number,
     { signal = new AbortController().signal }: RefContext,
   ): Promise<Ref | undefined> {
-    const { coming } = this.#entry;
-    const entry = coming === undefined ? this.#entry : await this.#arrive(coming, signal);
-    const layers = entry?.outputs[output];
+    const { coming, id } = this.#entry;
+    if (coming === undefined) return this.#tree(this.#entry, output);
+    return new ComingTree(`${id}@${output}`, async () => {
+      const entry = await this.#arrive(coming, signal);
+      return entry && this.#tree(entry, output);
+    });
+  }
+
+  #tree({ outputs }: Entry, output: number): Ref | undefined {
+    const layers = outputs[output];
     if (layers === undefined) return undefined;
     return layers.length === 0 ? this.#deps.refs.empty() : this.#deps.place.tree(layers);
   }

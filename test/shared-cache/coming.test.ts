@@ -7,6 +7,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openEngine } from '../../src/engine/engine.ts';
 import { type ObjectStore, openObjectStore } from '../../src/object-store/index.ts';
 import { digestOf } from '../../src/oci/digest.ts';
+import type { VertexEvent } from '../../src/progress/events.ts';
+import { build } from '../../src/sdk/build.ts';
 import { arrival } from '../../src/shared-cache/arrival.ts';
 import { type Coming, type Entry, encodeEntry, mayCome, parseEntry } from '../../src/shared-cache/entry.ts';
 import { parseSharedCache } from '../../src/shared-cache/spec.ts';
@@ -49,11 +51,17 @@ async function builder(prefix: string, host: string, wait: number): Promise<Buil
   return builds;
 }
 
-async function run(builds: Builds, step: string): Promise<{ file: string; ran: number }> {
+function contextOf(builds: Builds): string {
   const context = builds.context({});
   cpSync(baseFolder, join(context, 'base'), { recursive: true, verbatimSymlinks: true });
-  const text = `FROM scratch\nCOPY base /\nENV PATH=/bin\nRUN ${step} cat /proc/sys/kernel/random/uuid > /f`;
-  const built = await builds.build(text, {}, { context });
+  return context;
+}
+
+const textOf = (step: string) =>
+  `FROM scratch\nCOPY base /\nENV PATH=/bin\nRUN ${step} cat /proc/sys/kernel/random/uuid > /f`;
+
+async function run(builds: Builds, step: string): Promise<{ file: string; ran: number }> {
+  const built = await builds.build(textOf(step), {}, { context: contextOf(builds) });
   const ran = [...builds.steps.values()].filter(({ name, cached }) => /\] (RUN|COPY) /.test(name) && !cached);
   return { file: built.read('/f'), ran: ran.length };
 }
@@ -108,6 +116,31 @@ test.each([
   } finally {
     release();
     await Promise.all([...open].map((each) => each.close()));
+    await proxy.stop();
+  }
+});
+
+test('a build that needs no files of them does not wait', async () => {
+  const prefix = 'unneeded';
+  const proxy = await startFaultProxy(azurite.host);
+  proxy.fault = ({ method, url }) => (method === 'PUT' && url?.includes('/blobs/') ? 'silence' : undefined);
+  const [one, two] = await Promise.all([builder(prefix, proxy.host, 0), builder(prefix, azurite.host, 0)]);
+  try {
+    await run(one, 'echo unneeded;');
+    while ((await entries(prefix)).length < 2) await delay(20);
+    const steps = new Map<string, VertexEvent>();
+    await build({
+      context: contextOf(two),
+      dockerfileText: textOf('echo unneeded;'),
+      engine: two.engine,
+      outputs: [{ type: 'cacheonly', attrs: {} }],
+      progress: { vertex: (event) => void steps.set(event.name, event) },
+    });
+    const own = [...steps.values()].filter(({ name }) => /\] (RUN|COPY) /.test(name));
+    expect(own.map(({ cached }) => cached)).toEqual([true, true]);
+    expect((await entries(prefix)).every(({ coming }) => coming !== undefined)).toBe(true);
+  } finally {
+    await Promise.all([one.close(), two.close()]);
     await proxy.stop();
   }
 });
