@@ -18,7 +18,7 @@ export class Relief {
   readonly #least: number;
   #program: ProgramPages | undefined;
   #timer: NodeJS.Timeout | undefined;
-  #isTrimming = false;
+  #isGivingBack = false;
 
   /** `hasMany` tells whether many builds are under way; `pause` is in ms, `least` in bytes. */
   constructor(hasMany: () => boolean, { pause = pauseMs, least = little } = {}) {
@@ -30,7 +30,12 @@ export class Relief {
   /** A build has begun. */
   begin(): void {
     if (this.#timer !== undefined || !this.#hasMany()) return;
-    this.#timer = setInterval(() => (this.#hasMany() ? this.#giveBack() : this.stop()), this.#pause).unref();
+    const again = () => {
+      if (!this.#hasMany()) this.stop();
+      // Memory that cannot be given back is kept.
+      else this.#giveBack().catch(() => {});
+    };
+    this.#timer = setInterval(again, this.#pause).unref();
   }
 
   /** Lets go of the timer. */
@@ -39,13 +44,15 @@ export class Relief {
     this.#timer = undefined;
   }
 
-  #giveBack(): void {
-    if (this.#isTrimming || process.memoryUsage.rss() < this.#least) return;
-    this.#program ??= new ProgramPages();
-    this.#program.forget();
-    this.#isTrimming = true;
-    void trimMemoryAside().then(() => {
-      this.#isTrimming = false;
-    });
+  async #giveBack(): Promise<void> {
+    if (this.#isGivingBack || process.memoryUsage.rss() < this.#least) return;
+    this.#isGivingBack = true;
+    try {
+      this.#program ??= await ProgramPages.find();
+      this.#program.forget();
+      await trimMemoryAside();
+    } finally {
+      this.#isGivingBack = false;
+    }
   }
 }

@@ -5,7 +5,7 @@ import { join, resolve } from 'node:path';
 import { setImmediate as nextTick } from 'node:timers/promises';
 import { canceled, throwIfAborted, toDrydockError } from '../errors/index.ts';
 import { bringFiles, openView, specOfMounts } from '../fs/index.ts';
-import { checkOwner, closeFd, inUserNamespace, readText } from '../linux/index.ts';
+import { checkOwner, closeFdAside, inUserNamespace, readText } from '../linux/index.ts';
 import type { Network } from '../network/index.ts';
 import type { StepUsage } from '../progress/index.ts';
 import { inTurns, runTask } from '../workers/index.ts';
@@ -149,9 +149,14 @@ export async function runStep(
   });
   acquiring.catch(() => {});
   let clearing: Promise<void> | undefined;
+  // The mounts go with their namespace.
+  const unmount = async () => {
+    const fd = namespace;
+    namespace = undefined;
+    if (fd !== undefined) await closeFdAside(fd);
+  };
   const clear = async () => {
-    // The mounts go with it.
-    if (namespace !== undefined) closeFd(namespace);
+    await unmount();
     // What the step has made is committed first, and the next step is started.
     await nextTick();
     const isCleared = cgroup === undefined ? !hostPids : await clearGroup(cgroups, cgroup);
@@ -312,6 +317,7 @@ export async function runStep(
     if (exitCode !== 0) {
       exitCode = failureOf(bundle, exitCode, { asked: limits.applied, shortage });
     }
+    await unmount();
     clearing = clear();
     return { exitCode, shortage, usage, cleared: clearing };
   } catch (err) {

@@ -87,7 +87,7 @@ export {
   openNetworkFile,
 } from './network-namespace.ts';
 export { Nursery } from './nursery.ts';
-export { closeFd, openIn, openPath, openReal, openRealFile, openRoot } from './open-in.ts';
+export { closeFd, closeFdAside, openIn, openPath, openReal, openRealFile, openRoot } from './open-in.ts';
 export { closeToOthers, ownDatabase, ownFolder } from './own.ts';
 export { readText } from './read-text.ts';
 export { removeTree } from './remove-tree.ts';

@@ -1,5 +1,6 @@
 /** The process's memory: glibc's, and the pages of programs that it has mapped. */
 import { readFileSync, readlinkSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { fns } from './call.ts';
 
 /** malloc.h */
@@ -49,7 +50,12 @@ export function forgetProgram(smaps = readSmaps()): number {
 export class ProgramPages {
   readonly #mappings: readonly Mapping[];
 
-  constructor(smaps = readSmaps(), program = readlinkSync('/proc/self/exe')) {
+  /** Of this process, whose memory a thread of libuv's goes through. */
+  static async find(): Promise<ProgramPages> {
+    return new ProgramPages(await readFile('/proc/self/smaps', 'utf8'));
+  }
+
+  constructor(smaps: string, program = readlinkSync('/proc/self/exe')) {
     this.#mappings = unchangedMappings(smaps).filter(({ path }) => path === program);
   }
 

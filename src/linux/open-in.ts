@@ -4,7 +4,7 @@
  *
  *     const { fd, path } = openIn(root, '/etc/alternatives/awk'); // path: '/usr/bin/mawk'
  */
-import { constants as fsConstants, fstatSync } from 'node:fs';
+import { close, constants as fsConstants, fstatSync } from 'node:fs';
 import koffi from 'koffi';
 import { AT_FDCWD, calls, cName, fault, fns } from './call.ts';
 import { S_IFMT, S_IFREG } from './libc.ts';
@@ -62,6 +62,14 @@ export function openFolderAt(parent: number, name: Buffer): number | undefined {
 /** Closes a descriptor that a function of this room opened. */
 export function closeFd(fd: number): void {
   fns.close(fd);
+}
+
+/**
+ * The same on a thread of libuv's, for a descriptor whose end is work for the kernel: with the last one of a mount
+ * namespace all its mounts go, which takes milliseconds.
+ */
+export function closeFdAside(fd: number): Promise<void> {
+  return new Promise((resolve) => close(fd, () => resolve()));
 }
 
 /**

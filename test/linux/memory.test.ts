@@ -49,10 +49,10 @@ test('a program that was replaced on the disk is told by its old name', () => {
   expect(unchangedMappings(smaps)).toMatchObject([{ path: gone }]);
 });
 
-test('those of the program can be given up again and again', () => {
+test('those of the program can be given up again and again', async () => {
   const resident = () =>
     Number(/^RssFile:\s+(\d+) kB$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1]);
-  const pages = new ProgramPages();
+  const pages = await ProgramPages.find();
   for (let i = 0; i < 3; i++) {
     JSON.stringify(process.versions).localeCompare('x');
     const before = resident();
