@@ -52,10 +52,14 @@ export class NoteFile {
     if (Math.floor(at) % rounds === 0) dropOld(this.#folder);
   }
 
-  /** Leaves nothing of the note. */
+  /** Leaves nothing of the note, where that can be removed. */
   abandon(): void {
     this.#close();
-    rmSync(this.#path, { force: true });
+    try {
+      rmSync(this.#path, { force: true });
+    } catch {
+      // The next note finds it, once this process is gone.
+    }
   }
 
   #write(): void {

@@ -23,11 +23,11 @@ export function notedUnder(root: string): NotedBuilds {
   let taking: Promise<void> | undefined;
   const takeAll = async (history: History) => {
     if (!existsSync(folder)) return;
-    const names = (await readdir(folder)).filter(isNote).sort();
+    const names = (await readdir(folder).catch(() => [])).filter(isNote).sort();
     for (const name of names) {
       const path = join(folder, name);
       await takeIn(history, path).catch(() => {});
-      await rm(path, { force: true });
+      await rm(path, { force: true }).catch(() => {});
     }
   };
   return {

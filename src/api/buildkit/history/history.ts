@@ -19,6 +19,7 @@ import type { BuildLog } from '../../shared/build-log.ts';
 import { masksOf } from './masked.ts';
 import { pack, unpack } from './packed.ts';
 import { beginRecord, completeRecord, type RecordedEnd } from './record.ts';
+import { schema } from './schema.ts';
 import { decodeStatusParts } from './status-blob.ts';
 
 /** How long a record waits when its build has ended, in ms. Its making takes as long as the rest of a cached build. */
@@ -40,55 +41,6 @@ export interface HistoryLimits {
   /** The greatest age of a record, in ms; default two days. */
   maxAge?: number;
 }
-
-const schema = [
-  `CREATE TABLE builds (
-     ref TEXT PRIMARY KEY,
-     completed_at REAL NOT NULL,
-     pinned INTEGER NOT NULL DEFAULT 0,
-     record BLOB NOT NULL,
-     status BLOB NOT NULL
-   ) STRICT;
-   CREATE INDEX builds_by_age ON builds (completed_at);`,
-  `DELETE FROM builds;
-   ALTER TABLE builds DROP COLUMN status;
-   CREATE TABLE blobs (
-     ref TEXT NOT NULL REFERENCES builds (ref) ON DELETE CASCADE,
-     digest TEXT NOT NULL,
-     size INTEGER NOT NULL,
-     created_at REAL NOT NULL,
-     data BLOB NOT NULL,
-     PRIMARY KEY (ref, digest)
-   ) STRICT;
-   CREATE INDEX blobs_by_digest ON blobs (digest);`,
-  // Records from before had no owner, and may hold passwords: they are overwritten, not only forgotten.
-  `PRAGMA secure_delete = ON;
-   DELETE FROM blobs;
-   DELETE FROM builds;
-   DROP TABLE blobs;
-   DROP TABLE builds;
-   CREATE TABLE builds (
-     id INTEGER PRIMARY KEY,
-     owner TEXT NOT NULL,
-     ref TEXT NOT NULL,
-     completed_at REAL NOT NULL,
-     pinned INTEGER NOT NULL DEFAULT 0,
-     record BLOB NOT NULL,
-     UNIQUE (owner, ref)
-   ) STRICT;
-   CREATE INDEX builds_by_age ON builds (completed_at);
-   CREATE TABLE blobs (
-     build INTEGER NOT NULL REFERENCES builds (id) ON DELETE CASCADE,
-     digest TEXT NOT NULL,
-     size INTEGER NOT NULL,
-     created_at REAL NOT NULL,
-     data BLOB NOT NULL,
-     PRIMARY KEY (build, digest)
-   ) STRICT;
-   CREATE INDEX blobs_by_digest ON blobs (digest);`,
-  // Dockerfiles and what steps have used (`BuildDetails`), compressed; of builds from before, nothing.
-  'ALTER TABLE builds ADD COLUMN details BLOB;',
-];
 
 /** The condition for builds within reach: `?1` is the owner who asks, `?2` whether all builds are within reach. */
 const within = '(owner = ?1 OR ?2)';
@@ -136,17 +88,31 @@ export class History {
   readonly #noted: NotedBuilds | undefined;
   #closed = false;
 
-  /** `noted`: what was noted of builds without a daemon, which is taken in before records are asked for. */
-  constructor(file: string, limits: HistoryLimits = {}, noted?: NotedBuilds) {
+  /**
+   * `limits`: a daemon's, which are kept for commands that open the history of its root; undefined: those that were kept.
+   * `noted`: what was noted of builds without a daemon, which is taken in before records are asked for.
+   */
+  constructor(file: string, limits?: HistoryLimits, noted?: NotedBuilds) {
     this.#noted = noted;
     this.#name = { hop: 'store', name: 'the build history', file };
     this.#db = openDatabase(this.#name, schema);
     this.#db.exec('PRAGMA foreign_keys = ON');
-    this.#limits = {
-      maxEntries: limits.maxEntries ?? 50,
-      maxAge: limits.maxAge ?? 48 * 3600 * 1000,
-    };
+    this.#limits = limits === undefined ? this.#savedLimits() : this.#saveLimits(limits);
     this.#trim();
+  }
+
+  #saveLimits({ maxEntries, maxAge }: HistoryLimits): Required<HistoryLimits> {
+    const limits = { maxEntries: maxEntries ?? 50, maxAge: maxAge ?? 48 * 3600 * 1000 };
+    this.#db
+      .prepare('INSERT OR REPLACE INTO limits (id, max_entries, max_age) VALUES (1, ?, ?)')
+      .run(limits.maxEntries, limits.maxAge);
+    return limits;
+  }
+
+  #savedLimits(): Required<HistoryLimits> {
+    const row = this.#db.prepare('SELECT max_entries, max_age FROM limits').get();
+    if (row === undefined) return this.#saveLimits({});
+    return { maxEntries: Number(row.max_entries), maxAge: Number(row.max_age) };
   }
 
   /** Waits for the records that are being written, and closes the database. */

@@ -1,0 +1,120 @@
+/** Notes of builds without a daemon: which stay, which go, and what becomes of damaged ones. */
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { openHistory } from '../../src/api/buildkit/history/open.ts';
+import { noteHelp } from '../../src/api/notes/help.ts';
+import type { Built } from '../../src/engine/index.ts';
+import { noteBuild } from '../../src/records/index.ts';
+import { NoteFile } from '../../src/records/note-file.ts';
+
+let root: string;
+beforeEach(() => {
+  root = mkdtempSync(join(tmpdir(), 'drydock-notes-'));
+});
+afterEach(() => rmSync(root, { recursive: true, force: true }));
+
+const folder = () => join(root, 'notes');
+const everybody = { owner: '', all: true };
+const built = { metadata: {}, result: {}, descriptors: new Map(), documents: [] } as unknown as Built;
+const vertex = `sha256:${'a'.repeat(64)}` as const;
+const begin = (options: Record<string, string> = {}) =>
+  noteBuild(root, async () => noteHelp)({ owner: 'peer 7', options, outputs: [] });
+
+async function refs(): Promise<string[]> {
+  const history = openHistory(root);
+  try {
+    await history.settled();
+    return (await Array.fromAsync(history.list(everybody))).map(({ Ref }) => Ref);
+  } finally {
+    await history.close();
+  }
+}
+
+test('a hundred notes wait; the oldest of more go, and so does what a killed process has left', () => {
+  const dead = Number(execFileSync('sh', ['-c', 'echo $$'], { encoding: 'utf8' }));
+  mkdirSync(folder());
+  writeFileSync(join(folder(), `.${dead}-left`), 'half a note');
+  writeFileSync(join(folder(), '.1-written'), 'another process writes this one');
+  // One of sixteen looks.
+  for (let at = 16; at <= 16 * 8; at++) {
+    const file = new NoteFile(folder(), `ref-${at}`);
+    file.add({});
+    file.finish(at);
+  }
+  const names = readdirSync(folder()).sort();
+  expect(names[0]).toBe('.1-written');
+  expect(names.slice(1)).toHaveLength(100);
+  expect(names[1]).toMatch(/-ref-29$/);
+  expect(statSync(join(folder(), names[1] ?? '')).mode & 0o777).toBe(0o600);
+});
+
+test('notes become records with their own times, and damaged ones are dropped', async () => {
+  const build = begin();
+  build.sink.vertex({ digest: vertex, inputs: [], name: 'step', started: 1, completed: 2 });
+  await build.ended(built);
+  writeFileSync(join(folder(), '000000000000001-cut'), '{"version":1,"owner":"peer 7","ref":"cut"');
+  writeFileSync(join(folder(), '000000000000002-later'), '{"version":99}\n{}\n');
+  const before = Date.now();
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  expect(await refs()).toEqual([build.ref]);
+  expect(readdirSync(folder())).toEqual([]);
+  const history = openHistory(root);
+  const found = history.find({ owner: 'peer 7', all: false }, build.ref);
+  expect(Number(found?.record.CompletedAt?.seconds) * 1000).toBeLessThanOrEqual(before);
+  expect(history.find({ owner: 'peer 8', all: false }, build.ref)).toBeUndefined();
+  await history.close();
+});
+
+test('two that take notes in at the same time leave one record of each', async () => {
+  const builds = [begin(), begin(), begin()];
+  for (const build of builds) await build.ended(built);
+  const found = await Promise.all([refs(), refs()]);
+  for (const list of found) expect([...list].sort()).toEqual(builds.map(({ ref }) => ref).sort());
+});
+
+test('a secret that is printed in pieces, over more than what is written at once, is in no file', async () => {
+  const secret = 'hunter-2222';
+  const build = begin({ 'build-arg:TOKEN': secret });
+  const log = (text: string) => build.sink.log({ vertex, stream: 1, timestamp: 1, data: Buffer.from(text) });
+  for (let i = 0; i < 12; i++) {
+    log(`${'x'.repeat(200_000)}\n`);
+    log(secret.slice(0, 5));
+    log(`${secret.slice(5)}\n`);
+  }
+  const during = readdirSync(folder()).map((name) => readFileSync(join(folder(), name)));
+  const decoded = Buffer.concat(during)
+    .toString()
+    .split('\n')
+    .flatMap((line) => (line.startsWith('[') && line.endsWith(']') ? [JSON.parse(line)[3]] : []))
+    .map((data) => Buffer.from(String(data), 'base64').toString())
+    .join('');
+  expect(decoded.length).toBeGreaterThan(1_000_000);
+  expect(decoded).not.toContain(secret);
+  await build.failed(new Error(`it said ${secret}`));
+  // It is large, and was taken in at once.
+  expect(readdirSync(folder())).toEqual([]);
+  const history = openHistory(root);
+  const found = history.find(everybody, build.ref);
+  expect(found?.record.error?.message).toBe('it said xxxxx');
+  await history.close();
+});
+
+test('a disk that takes no note fails no build', async () => {
+  writeFileSync(folder(), 'no folder');
+  const build = begin();
+  await build.ended(built);
+  expect(await refs()).toEqual([]);
+});
+
+test('a command keeps to the limits of the daemon that had the history last', async () => {
+  const count = async () => (await refs()).length;
+  const daemon = openHistory(root, { maxEntries: 60, maxAge: Number.POSITIVE_INFINITY });
+  await daemon.close();
+  for (let i = 0; i < 55; i++) await begin().ended(built);
+  expect(await count()).toBe(55);
+  await openHistory(root, {}).close();
+  expect(await count()).toBe(50);
+});
