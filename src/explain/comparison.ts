@@ -3,7 +3,7 @@
 import { existsSync } from 'node:fs';
 import { dropLists } from '../fs/index.ts';
 import type { Digest } from '../oci/index.ts';
-import type { StepUsage } from '../progress/index.ts';
+import { type StepUsage, usedSum } from '../progress/index.ts';
 import { keptName, type Miss, type MissBuild, type MissTeller } from '../solver/index.ts';
 import { runTask } from '../workers/index.ts';
 import { ExplainDb } from './explain-db.ts';
@@ -13,7 +13,6 @@ import { placeOf } from './place.ts';
 import { type ChangedStep, differences, distance, howItChanged, type Reason } from './reasons.ts';
 import { type ExpectedTimes, timesText } from './times.ts';
 import { timesToEnd } from './to-end.ts';
-import { usedIn } from './used.ts';
 import { lineOf, mostFiles } from './words.ts';
 
 /** The times of builds with more vertices are not looked at. */
@@ -69,8 +68,8 @@ export class Comparison implements Omit<MissTeller, 'allCached'> {
 
   used(miss: Miss, usage: StepUsage): void {
     const row = this.#rows.get(miss);
-    const used = usedIn(usage);
-    if (row === undefined || used === undefined) return;
+    const used = usedSum(usage);
+    if (row === undefined || Object.keys(used).length === 0) return;
     try {
       this.#open().putUsed(row, used);
     } catch {

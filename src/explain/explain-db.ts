@@ -6,10 +6,10 @@ import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import type { DatabaseSync } from 'node:sqlite';
 import type { Digest } from '../oci/index.ts';
+import type { UsedSum } from '../progress/index.ts';
 import { type DatabaseName, openDatabase, prepare, type Statement, transaction } from '../store/index.ts';
 import type { StepFacts } from './facts.ts';
 import { placeOf } from './place.ts';
-import type { Used } from './used.ts';
 
 const schema = [
   `CREATE TABLE salt (salt TEXT NOT NULL);
@@ -55,7 +55,7 @@ interface ToldStep {
   step: string;
   line: string;
   /** What it has used of the machine; missing when it has not ended, or nobody counts. */
-  used?: Used;
+  used?: UsedSum;
   /** Missing when it is long ago. */
   facts?: StepFacts;
 }
@@ -179,7 +179,7 @@ export class ExplainDb {
     return this.#get.told.all(build).map(({ step, line, used, facts }) => ({
       step: String(step),
       line: String(line),
-      ...(used === null ? {} : { used: JSON.parse(String(used)) as Used }),
+      ...(used === null ? {} : { used: JSON.parse(String(used)) as UsedSum }),
       ...(facts === null ? {} : { facts: JSON.parse(String(facts)) as StepFacts }),
     }));
   }
@@ -204,7 +204,7 @@ export class ExplainDb {
   }
 
   /** Notes what the step of a row has used. */
-  putUsed(row: number, used: Used): void {
+  putUsed(row: number, used: UsedSum): void {
     this.#put.used.run(JSON.stringify(used), row);
   }
 

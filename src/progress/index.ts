@@ -14,6 +14,7 @@ export type {
   WarningEvent,
 } from './events.ts';
 export { forwarding } from './forwarding.ts';
+export { type UsedSum, usedSum } from './step-use.ts';
 export type {
   MachineCpu,
   MachineSample,

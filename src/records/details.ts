@@ -1,7 +1,7 @@
 /** What is kept of a build besides BuildKit's record of it: its Dockerfiles, and what its steps have used. Pure. */
 import type { Masks, SourceLocation } from '../errors/index.ts';
 import type { Digest } from '../oci/index.ts';
-import type { StepUsage } from '../progress/index.ts';
+import { type StepUsage, usedSum } from '../progress/index.ts';
 
 /** What is known of a build's steps besides its messages. */
 export interface StepFacts {
@@ -41,19 +41,14 @@ export interface BuildDetails {
 const maxText = 1 << 20;
 
 /** What a step has used, from its samples. */
-export function useOf({ samples }: StepUsage): StepUse {
-  const last = samples.at(-1);
-  const nanos = last?.cpuStat?.usageNanos;
-  const memory = samples.map(({ memoryStat }) =>
-    Math.max(memoryStat?.peak ?? 0, (memoryStat?.anon ?? 0) + (memoryStat?.file ?? 0)),
-  );
-  const use: StepUse = {
-    cpuMs: nanos === undefined ? undefined : nanos / 1e6,
-    memoryPeak: Math.max(0, ...memory) || undefined,
-    readBytes: last?.ioStat?.readBytes,
-    writeBytes: last?.ioStat?.writeBytes,
+export function useOf(usage: StepUsage): StepUse {
+  const { cpu, memory, read, written } = usedSum(usage);
+  return {
+    ...(cpu !== undefined && { cpuMs: cpu / 1e6 }),
+    ...(memory !== undefined && { memoryPeak: memory }),
+    ...(read !== undefined && { readBytes: read }),
+    ...(written !== undefined && { writeBytes: written }),
   };
-  return Object.fromEntries(Object.entries(use).filter(([, value]) => value !== undefined)) as StepUse;
 }
 
 /** Collects files and the places in them; equal files are one. */

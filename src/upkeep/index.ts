@@ -10,5 +10,5 @@ export {
 export { foreseePrune } from './foresee.ts';
 export { GarbageCollector, type GcRule, type Space } from './gc.ts';
 export { migrateStore } from './migrate/migrate.ts';
-export { pruneFilters, readPruneFilters } from './prune-filter.ts';
+export { pruneFilters, readPruneChoice, splitPruneFilters } from './prune-filter.ts';
 export { fieldsOf, isMutable, type PruneRule, pruneBy } from './prune-rule.ts';

@@ -6,8 +6,8 @@ import type { RecordType } from '../cache/index.ts';
 import { fail } from '../errors/index.ts';
 import { normalizeName } from '../oci/index.ts';
 import { fitsWildcards, readFilters } from '../patterns/index.ts';
-import { parseBool } from '../words/index.ts';
-import type { UsageRecord } from './disk-usage.ts';
+import { daysAndWeeks, durationMs, parseBool, readTime } from '../words/index.ts';
+import type { PruneOptions, UsageRecord } from './disk-usage.ts';
 import { fieldsOf } from './prune-rule.ts';
 
 /** All kinds of records. */
@@ -27,7 +27,39 @@ export const pruneFilters: readonly string[] = [
   ...flags,
 ];
 
+/** The names of ages. */
+const ages = ['until', 'unused-for'];
+
 type Fits = (record: UsageRecord) => boolean;
+
+/** Takes filters apart that are written as `KEY=VALUE`, `KEY!=VALUE`, `KEY~=PATTERN` or `KEY`. */
+export function splitPruneFilters(texts: readonly string[]): Map<string, string[]> {
+  const filters = new Map<string, string[]>();
+  for (const text of texts) {
+    const at = text.indexOf('=');
+    const [key, value] = at < 0 ? [text, ''] : [text.slice(0, at), text.slice(at + 1)];
+    filters.set(key, [...(filters.get(key) ?? []), value]);
+  }
+  return filters;
+}
+
+/** What filters choose: an age, given once as a duration or a time, and the records that fit the others. Throws `invalid`. */
+export function readPruneChoice(
+  filters: ReadonlyMap<string, readonly string[]>,
+): Pick<PruneOptions, 'unusedFor' | 'fits'> {
+  const given = ages.flatMap((name) => filters.get(name)?.map((value) => ({ name, value })) ?? []);
+  const [age, ...more] = given;
+  if (more.length > 0) throw fail('invalid', 'client', "filters: give one of 'until' and 'unused-for', once");
+  return {
+    unusedFor: age && ageOf(age),
+    fits: readPruneFilters(new Map([...filters].filter(([name]) => !ages.includes(name)))),
+  };
+}
+
+/** An age in ms, of a duration (`24h`, `2d`) or a time. */
+function ageOf({ name, value }: { name: string; value: string }): number {
+  return Math.max(0, durationMs(value, daysAndWeeks) ?? Date.now() - readTime(value, name));
+}
 
 /**
  * Reads filters: of each name the values that may stand there. A record fits when it fits one value of each name; behind

@@ -7,7 +7,8 @@ import type { CgroupHost } from '../../src/executor/cgroups.ts';
 import { cpuBetween, sampleMachine } from '../../src/executor/machine-usage.ts';
 import { Sampling } from '../../src/executor/sampling.ts';
 import { usageOf } from '../../src/executor/usage.ts';
-import { usedIn, usedText } from '../../src/explain/used.ts';
+import { usedText } from '../../src/explain/used.ts';
+import { usedSum } from '../../src/progress/index.ts';
 import { Harness } from './harness.ts';
 
 describe('a step', () => {
@@ -140,7 +141,6 @@ test('in a line: what was not counted is left out', () => {
       },
     ],
   };
-  const used = usedIn(usage);
-  expect(used && usedText(used)).toBe('used 1.53 s of CPU, 45MiB of memory at most, wrote 0B');
-  expect(usedIn({ samples: [{ timestamp: '' }] })).toBeUndefined();
+  expect(usedText(usedSum(usage))).toBe('used 1.53 s of CPU, 45MiB of memory at most, wrote 0B');
+  expect(usedSum({ samples: [{ timestamp: '' }] })).toEqual({});
 });

@@ -2,7 +2,7 @@
 import { rmSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { diskUsage, type UsageRecord } from '../../src/upkeep/disk-usage.ts';
-import { readPruneFilters } from '../../src/upkeep/prune-filter.ts';
+import { readPruneChoice, readPruneFilters, splitPruneFilters } from '../../src/upkeep/prune-filter.ts';
 import { ControlKit } from '../api/buildkit/control-kit.ts';
 import { Builds } from '../kit/builds.ts';
 import { Cli } from '../kit/cli.ts';
@@ -130,4 +130,15 @@ onStores('pruning by filters', (store) => {
     expect(await pruned('mount=="/cache-d"')).toEqual(['cache mount /cache-d']);
     expect(await pruned('image~="example.com/b:",type==regular')).toHaveLength(2);
   });
+});
+
+test('an age is a duration, also of days, or a time; it is given once', () => {
+  const age = (...texts: string[]) => readPruneChoice(splitPruneFilters(texts)).unusedFor;
+  expect(age('until=24h')).toBe(86_400_000);
+  expect(age('unused-for=2d', 'type=regular')).toBe(172_800_000);
+  const since = age(`until=${new Date(Date.now() - 60_000).toISOString()}`) ?? 0;
+  expect(Math.abs(since - 60_000)).toBeLessThan(5000);
+  expect(age('type=regular')).toBeUndefined();
+  expect(() => age('until=1h', 'unused-for=1h')).toThrow("give one of 'until' and 'unused-for', once");
+  expect(() => age('until=soon')).toThrow('invalid value for until');
 });

@@ -104,9 +104,7 @@ export class UiBuilds {
   /** Finds a build. Throws `not-found` for one that is not there or out of reach. */
   async find(reach: Reach, ref: string): Promise<FoundBuild> {
     const { jobs, history } = this.#observed;
-    // One's own comes before another's, as in the history.
-    const named = history.activeOf(reach).filter(({ record }) => record.Ref === ref);
-    const active = named.find(({ owner }) => owner === reach.owner) ?? named[0];
+    const active = this.#active(reach, ref);
     const running = active && jobs.running(ownersReach(active), ref);
     if (active !== undefined && running !== undefined) {
       const live = liveBuild(running);
@@ -129,7 +127,13 @@ export class UiBuilds {
 
   /** Whether a build within reach runs. */
   runs(reach: Reach, ref: string): boolean {
-    return this.#observed.history.activeOf(reach).some(({ record }) => record.Ref === ref);
+    return this.#active(reach, ref) !== undefined;
+  }
+
+  /** A running build; one's own comes before another's, as in the history. */
+  #active(reach: Reach, ref: string): OwnedRecord | undefined {
+    const named = this.#observed.history.activeOf(reach).filter(({ record }) => record.Ref === ref);
+    return named.find(({ owner }) => owner === reach.owner) ?? named[0];
   }
 
   /** The IDs by which explain knows builds within reach. Throws `not-found`. */
@@ -137,8 +141,7 @@ export class UiBuilds {
     const { history } = this.#observed;
     await history.settled();
     return refs.map((ref) => {
-      const found =
-        history.find(reach, ref) ?? history.activeOf(reach).find(({ record }) => record.Ref === ref);
+      const found = history.find(reach, ref) ?? this.#active(reach, ref);
       if (found === undefined) throw noBuild(ref);
       return buildIdOf(found.owner, ref);
     });

@@ -2,8 +2,13 @@
 import { cachesOf } from '../../auth/index.ts';
 import type { Engine } from '../../engine/index.ts';
 import { fail } from '../../errors/index.ts';
-import { foreseePrune, type PruneOptions, prune, readPruneFilters } from '../../upkeep/index.ts';
-import { readTime } from '../../words/index.ts';
+import {
+  foreseePrune,
+  type PruneOptions,
+  prune,
+  readPruneChoice,
+  splitPruneFilters,
+} from '../../upkeep/index.ts';
 import { readJsonBody } from '../docker/http/body.ts';
 import { diskOf } from './disk-usage.ts';
 import { engineOf, numberIn, type UiCall, type UiRoute } from './route.ts';
@@ -112,17 +117,4 @@ function isTexts(value: unknown): boolean {
 }
 
 /** Reads filters as `drydock prune --filter` takes them: `type=regular`, `until=24h`, `description~=apt`. Throws `invalid`. */
-function readChoice(texts: readonly string[]): Pick<PruneOptions, 'unusedFor' | 'fits'> {
-  let unusedFor: number | undefined;
-  const filters = new Map<string, string[]>();
-  for (const text of texts) {
-    const at = text.indexOf('=');
-    const [key, value] = at < 0 ? [text, ''] : [text.slice(0, at), text.slice(at + 1)];
-    if (key === 'until' || key === 'unused-for') {
-      unusedFor = Math.max(0, Date.now() - readTime(value, key));
-      continue;
-    }
-    filters.set(key, [...(filters.get(key) ?? []), value]);
-  }
-  return { unusedFor, fits: readPruneFilters(filters) };
-}
+const readChoice = (texts: readonly string[]) => readPruneChoice(splitPruneFilters(texts));

@@ -1,9 +1,9 @@
 import { resolve } from 'node:path';
 import { removeNameless } from '../../images/index.ts';
 import { sharedKeyOf } from '../../session/index.ts';
-import { type PruneOptions, prune, readPruneFilters } from '../../upkeep/index.ts';
+import { type PruneOptions, prune, readPruneChoice, splitPruneFilters } from '../../upkeep/index.ts';
 import { command } from '../command.ts';
-import { ago, formatBytes, parseBytes, parseDuration, table } from '../units.ts';
+import { ago, formatBytes, parseBytes, table } from '../units.ts';
 
 export default command({
   usage: '',
@@ -28,16 +28,15 @@ export default command({
     const remote = await ctx.remote();
     // A folder that was sent is known to the daemon by the key that was sent with it.
     const projectOf = remote === undefined ? resolve : (folder: string) => `*${sharedKeyOf(folder)}`;
-    const { unusedFor, filters } = readFlags(flags.filter, projectOf);
-    const fits = readPruneFilters(filters);
+    const filters = filtersOf(flags.filter, projectOf);
+    const choice = readPruneChoice(filters);
     if (remote !== undefined) {
       const { remotePrune, remotePruneImages } = await import('../remote/images.ts');
       const { removed, reclaimed: ofImages } = flags.images
         ? await remotePruneImages(remote)
         : { removed: [], reclaimed: 0 };
       const ids = removed.flatMap(({ Deleted }) => Deleted ?? []);
-      const asked: Record<string, string[]> = Object.fromEntries(filters);
-      if (unusedFor !== undefined) asked.until = [`${Math.round(unusedFor / 1000)}s`];
+      const asked = Object.fromEntries(filters);
       const { all, keepBytes } = options;
       const cache = await remotePrune(remote, { all, keepBytes, filters: asked });
       for (const id of [...ids, ...cache.ids]) ctx.stdout.write(`${id}\n`);
@@ -47,7 +46,7 @@ export default command({
     const engine = await ctx.engine();
     const images = flags.images ? await removeNameless(engine.store) : none;
     for (const id of images.ids) ctx.stdout.write(`${id}\n`);
-    const { records, reclaimed } = await prune(engine, { ...options, unusedFor, fits });
+    const { records, reclaimed } = await prune(engine, { ...options, ...choice });
     if (records.length > 0) {
       const rows = records.map((record) => [
         record.id.replace('sha256:', '').slice(0, 25),
@@ -64,26 +63,11 @@ export default command({
 
 const none = { ids: [], reclaimed: 0 };
 
-/**
- * Reads `KEY=VALUE`, `KEY!=VALUE`, `KEY~=PATTERN` and `KEY`. `projectOf` makes of a folder what records of its builds
- * know it by. Throws `invalid`.
- */
-function readFlags(
-  flags: readonly string[],
-  projectOf: (folder: string) => string,
-): { unusedFor?: number; filters: Map<string, string[]> } {
-  let unusedFor: number | undefined;
-  const filters = new Map<string, string[]>();
-  for (const flag of flags) {
-    const at = flag.indexOf('=');
-    const [key, text] = at < 0 ? [flag, ''] : [flag.slice(0, at), flag.slice(at + 1)];
-    if (key === 'until' || key === 'unused-for') {
-      unusedFor = parseDuration(text, `filter ${key}`);
-      continue;
-    }
-    const isFolder = /^project!?$/.test(key) && !/[*:]/.test(text);
-    const value = isFolder ? projectOf(text) : text;
-    filters.set(key, [...(filters.get(key) ?? []), value]);
-  }
-  return { unusedFor, filters };
+/** The filters of flags. `projectOf` makes of a folder what records of its builds know it by. */
+function filtersOf(flags: readonly string[], projectOf: (folder: string) => string): Map<string, string[]> {
+  const filters = [...splitPruneFilters(flags)].map(([key, values]): [string, string[]] => [
+    key,
+    /^project!?$/.test(key) ? values.map((each) => (/[*:]/.test(each) ? each : projectOf(each))) : values,
+  ]);
+  return new Map(filters);
 }

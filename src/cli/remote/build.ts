@@ -1,7 +1,7 @@
 /** `drydock build` at a daemon: this side's folders, outputs and secrets are offered in a session. */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { basename, join } from 'node:path';
+import { join } from 'node:path';
 import type { Writable } from 'node:stream';
 import { createClient } from '@connectrpc/connect';
 import { formatProvenance, formatSbom } from '../../attest/index.ts';
@@ -14,7 +14,7 @@ import {
   wishOptions,
 } from '../../engine/index.ts';
 import { type DockerfileRequest, type LintWarning, optionsOf } from '../../frontend/index.ts';
-import { type Descriptor, type Digest, normalizeName } from '../../oci/index.ts';
+import { type Descriptor, type Digest, digestOf, normalizeName } from '../../oci/index.ts';
 import { LLBBridge } from '../../pb/moby/buildkit/v1/frontend/gateway_pb.js';
 import type { ProgressSink } from '../../progress/index.ts';
 import { imageSizeKey } from '../../records/index.ts';
@@ -137,7 +137,8 @@ async function serve(asked: DockerfileRequest, locals: InProcessOptions['locals'
   const request: DockerfileRequest = { ...asked, namedContexts: contexts };
   if (asked.dockerfileText === undefined) return { request, locals: {}, stores };
   const temporary = await textFolder(asked.dockerfileText);
-  const name = basename(temporary);
+  // The daemon keeps what was sent by this name, and finds the same text again.
+  const name = `dockerfile-${digestOf(asked.dockerfileText).slice('sha256:'.length, 19)}`;
   return {
     request: { ...request, dockerfile: 'Dockerfile', dockerfileText: undefined, dockerfileLocal: name },
     locals: { [name]: temporary },

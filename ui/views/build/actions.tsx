@@ -43,7 +43,6 @@ export function Actions({ build, changed }: Props) {
         <>
           <button
             type="button"
-            aria-pressed={pinned}
             disabled={busy}
             title="A pinned record is kept until it is removed"
             onClick={() =>
@@ -53,7 +52,7 @@ export function Actions({ build, changed }: Props) {
               )
             }
           >
-            Pinned
+            {pinned ? 'Unpin the record' : 'Pin the record'}
           </button>
           <Sure
             key="remove"

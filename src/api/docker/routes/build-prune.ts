@@ -6,10 +6,9 @@ import {
   type PruneOptions,
   prune,
   pruneFilters,
-  readPruneFilters,
+  readPruneChoice,
   totalUsage,
 } from '../../../upkeep/index.ts';
-import { readTime } from '../../../words/index.ts';
 import { apiError } from '../http/errors.ts';
 import { pruned } from '../http/pruned.ts';
 import { type Query, readFilters } from '../http/query.ts';
@@ -39,12 +38,7 @@ async function pruneOptions(query: Query, root: string, total: () => Promise<num
   const known = pruneFilters.flatMap((name) => [name, `${name}!`, `${name}~`]);
   const filters = new Map(readFilters(query, ['until', 'unused-for', ...known]));
   const options: PruneOptions = { all: query.bool('all') };
-  const ages = [...(filters.get('until') ?? []), ...(filters.get('unused-for') ?? [])];
-  filters.delete('until');
-  filters.delete('unused-for');
-  if (ages.length > 1) throw apiError('invalid', "filters: give one of 'until' and 'unused-for', once");
-  if (ages[0] !== undefined) options.unusedFor = Math.max(0, Date.now() - readTime(ages[0], 'until'));
-  options.fits = readPruneFilters(filters);
+  Object.assign(options, readPruneChoice(filters));
   const space = (name: string) => {
     const bytes = query.int(name) ?? 0;
     if (bytes < 0) throw apiError('invalid', `${name} must not be negative`);
