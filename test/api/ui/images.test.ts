@@ -3,6 +3,7 @@ import { mkdtempSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { ImageDetail, ImageList, LayerFolder, LayerSums } from '../../../src/api/ui/types.ts';
+import type { StoreOptions } from '../../../src/engine/store-options.ts';
 import { build } from '../../../src/sdk/build.ts';
 import { shellContext } from '../../kit/api-builds.ts';
 import { startTestDaemon, type TestDaemon } from '../../kit/daemon.ts';
@@ -11,10 +12,14 @@ import { type OneStore, onStores } from '../../kit/stores.ts';
 
 const api = '/ui/api/v1/images';
 
-onStores("the page's images", (store: OneStore) => {
+onStores("the page's images", (store) => tests(store, {}));
+// Its snapshots are whole trees: what a layer changes is found by comparing them.
+onStores("the page's images, of the native snapshotter", (store) => tests(store, { snapshotter: 'native' }));
+
+function tests(store: OneStore, more: Pick<StoreOptions, 'snapshotter'>): void {
   let daemon: TestDaemon;
   beforeAll(async () => {
-    daemon = await startTestDaemon(store.options());
+    daemon = await startTestDaemon({ ...store.options(), ...more });
     const steps = [
       'RUN mkdir /data && head -c 5000 /dev/zero > /data/big && echo one > /data/kept && ln /data/big /data/same',
       'RUN rm /data/big /data/same && echo two > /data/kept && echo new > /data/new',
@@ -32,7 +37,7 @@ onStores("the page's images", (store: OneStore) => {
 
   test('the list, and one of it by name and by ID', async () => {
     const { images, store: kept } = await get<ImageList>('');
-    expect(kept.kind).toBe(store.kind);
+    expect(kept).toMatchObject({ kind: store.kind, ...more });
     const line = images.find(({ names }) => names.includes('app:1'));
     expect(line).toMatchObject({ platforms: [expect.stringContaining('linux/')] });
     const image = await get<ImageDetail>('/app:1');
@@ -120,4 +125,4 @@ onStores("the page's images", (store: OneStore) => {
     expect(statement).toMatchObject({ predicateType: provenance?.type, predicate: expect.any(Object) });
     expect(await statusOf(`/stated:1/documents/${manifest}`)).toBe(404);
   });
-});
+}
