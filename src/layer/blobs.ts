@@ -109,16 +109,16 @@ export async function ensureBlob(
       hint: 'Pull or build the image again.',
     });
   }
-  const made = await packSnapshot(store, snapshot.key, {
-    ...variantFor(snapshot, descriptor),
-    store: 'blob',
-    ...ctx,
-  });
-  if (made.descriptor.digest === descriptor.digest) return;
+  let gives = '';
+  for (const variant of variantsFor(snapshot, descriptor)) {
+    const made = await packSnapshot(store, snapshot.key, { ...variant, store: 'blob', ...ctx });
+    if (made.descriptor.digest === descriptor.digest) return;
+    gives ||= made.descriptor.digest;
+  }
   throw fail(
     'corrupt',
     'store',
-    `the layer ${descriptor.digest} cannot be made again: its snapshot now gives ${made.descriptor.digest}`,
+    `the layer ${descriptor.digest} cannot be made again: its snapshot now gives ${gives}`,
     { hint: 'Pull or build the image again.' },
   );
 }
@@ -165,14 +165,19 @@ function variantsOf(snapshot: SnapshotInfo | undefined): Variant[] {
   });
 }
 
-/** The compression and epoch that gave a descriptor: as remembered, else guessed from its media type. */
-function variantFor(
+/** The compression and epoch that gave a descriptor: as remembered, else what its media type lets one guess. */
+function variantsFor(
   snapshot: SnapshotInfo,
   descriptor: Descriptor,
-): Pick<PackOptions, 'compression' | 'epoch'> {
+): Pick<PackOptions, 'compression' | 'epoch'>[] {
   const known = variantsOf(snapshot).find(({ digest }) => digest === descriptor.digest);
-  if (known !== undefined) return known;
-  return { compression: { type: compressionOf(descriptor) } };
+  if (known !== undefined) return [known];
+  const type = compressionOf(descriptor);
+  // It may come from an early release elsewhere.
+  return [
+    { compression: { type } },
+    ...(hasSecond(type) ? [{ compression: { type, early: true } as const }] : []),
+  ];
 }
 
 /** Compressors that were set up in another way once (`Compression.early`). */
