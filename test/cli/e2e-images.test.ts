@@ -1,5 +1,5 @@
 /** The commands around images, through the real command and real registries. */
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -340,6 +340,23 @@ describe('the command itself', () => {
     const lacking = await cli.run(['doctor'], { env: { PATH: '/nowhere' } });
     expect(lacking.code).toBe(1);
     expect(lacking.stdout).toMatch(/^LACK +git +not installed\n +.*apt-get install git/m);
+  });
+
+  test('doctor says that steps cannot be run in a chroot', () => {
+    const root = join(cli.dir, 'chroot');
+    mkdirSync(root);
+    const script = `for each in /*; do
+      if [ -L $each ]; then cp -d $each ${root}$each
+      elif [ -d $each ]; then mkdir ${root}$each && mount --rbind $each ${root}$each; fi
+    done
+    exec chroot ${root} "$@"`;
+    const args = ['-m', '--propagation', 'private', 'sh', '-c', script, 'sh'];
+    const drydock = join(import.meta.dirname, '../../bin/drydock');
+    const { stdout } = spawnSync('unshare', [...args, drydock, '--root', join(cli.dir, 'other'), 'doctor'], {
+      encoding: 'utf8',
+      env: cli.environment(),
+    });
+    expect(stdout).toMatch(/^LACK +root folder +this is a chroot/m);
   });
 
   test('doctor --verify finds a blob that has changed', async () => {

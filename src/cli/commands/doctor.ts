@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { statfs } from 'node:fs/promises';
+import { stat, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { DeviceRegistry } from '../../cdi/index.ts';
@@ -44,6 +44,7 @@ export default command({
     }
     const checks = [
       ...(await steps(ctx)),
+      ...(await rootFolder()),
       await git(),
       await threads(),
       await platforms(),
@@ -114,6 +115,25 @@ async function steps(ctx: CommandContext): Promise<Check[]> {
   } finally {
     await network.close();
   }
+}
+
+/**
+ * Whether this process is in a chroot. The mounts of steps are made in a mount namespace that is entered, and who enters
+ * one is at its root, where the folders of a chroot have other paths.
+ */
+async function rootFolder(): Promise<Check[]> {
+  const { dev, ino } = await stat('/');
+  const inside = ['--mount=/proc/self/ns/mnt', 'stat', '-c', '%d %i', '/'];
+  const there = await run('nsenter', inside).catch(() => undefined);
+  if (there === undefined || there.stdout.trim() === `${dev} ${ino}`) return [];
+  return [
+    {
+      ok: false,
+      name: 'root folder',
+      found: 'this is a chroot, in which steps cannot be run',
+      remedy: 'Make the folder the root of a mount namespace (pivot_root) or of a container.',
+    },
+  ];
 }
 
 async function git(): Promise<Check> {
