@@ -28,6 +28,8 @@ interface FetchArgs {
 
 /** Requests to registries at one time. */
 const atOnce = 8;
+/** Layers whose tables are in memory. */
+const mostLayers = 64;
 /** How long the main thread may take to answer: it may be waiting for this very read. */
 const patienceMs = 20_000;
 
@@ -109,12 +111,14 @@ class Fetcher {
   }
 
   #layer(name: string): LayerContents {
-    let layer = this.#layers.get(name);
-    if (layer === undefined) {
-      const folder = join(this.#args.folder, name, lazyFolder);
-      layer = new LayerContents(folder, (blob, range) => this.#fetch(blob, range), this.#limit);
-      this.#layers.set(name, layer);
-    }
+    const known = this.#layers.get(name);
+    const folder = join(this.#args.folder, name, lazyFolder);
+    const layer = known ?? new LayerContents(folder, (blob, range) => this.#fetch(blob, range), this.#limit);
+    // The one that was read last is at the end, and the first one goes.
+    this.#layers.delete(name);
+    this.#layers.set(name, layer);
+    const [first = name] = this.#layers.keys();
+    if (this.#layers.size > mostLayers) this.#layers.delete(first);
     return layer;
   }
 

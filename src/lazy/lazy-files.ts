@@ -22,6 +22,8 @@ interface Served {
 
 /** Failures that are remembered, for the errors of steps. */
 const mostFailures = 100;
+/** Repositories whose credentials are lent, and clients that may be asked for tokens: the latest ones. */
+const mostLent = 1000;
 
 /**
  * Serves the lazy layers of a store's folder, as soon as one is needed. Its mount and its threads belong to this
@@ -56,7 +58,7 @@ export class LazyFiles {
   /** Lends the credentials with which an image (a reference) was resolved, until others are lent for its repository. */
   lend(source: string, credentials: CredentialSource): void {
     const repository = repositoryOf(source);
-    this.#sources.set(repository, credentials);
+    putLatest(this.#sources, repository, credentials);
     void this.#tell({ lent: repository });
   }
 
@@ -77,14 +79,12 @@ export class LazyFiles {
     }
   }
 
-  /** The reason why no filesystem can be mounted here; undefined when it can. */
-  async whyNot(): Promise<string | undefined> {
-    try {
-      await this.ready();
-      return undefined;
-    } catch (err) {
-      return err instanceof Error ? err.message : String(err);
-    }
+  /** Whether the filesystem can be mounted here; it is then. */
+  async isUsable(): Promise<boolean> {
+    return this.ready().then(
+      () => true,
+      () => false,
+    );
   }
 
   /** Unmounts. What still reads gets errors. */
@@ -189,8 +189,19 @@ export class LazyFiles {
       if (known.identity === tokens.identity) this.#tokens.delete(number);
     }
     const number = ++lastToken;
-    this.#tokens.set(number, tokens);
+    putLatest(this.#tokens, number, tokens);
     return { ...rest, tokens: { identity: tokens.identity, number } };
+  }
+}
+
+/** Puts a value into a map, and drops the oldest one when there are too many. */
+function putLatest<K, V>(map: Map<K, V>, key: K, value: V): void {
+  map.delete(key);
+  map.set(key, value);
+  if (map.size <= mostLent) return;
+  for (const oldest of map.keys()) {
+    map.delete(oldest);
+    return;
   }
 }
 

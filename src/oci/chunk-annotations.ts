@@ -11,7 +11,14 @@ export const zstdChunkedAnnotations = {
   manifestPosition: 'io.github.containers.zstd-chunked.manifest-position',
   tarSplitPosition: 'io.github.containers.zstd-chunked.tarsplit-position',
 } as const;
-const names = [...Object.values(estargzAnnotations), ...Object.values(zstdChunkedAnnotations)];
+/** The same under the names that nerdctl and ctr-remote give them. */
+export const zstdChunkedOtherNames = {
+  manifestChecksum: 'io.containers.zstd-chunked.manifest-checksum',
+  manifestPosition: 'io.containers.zstd-chunked.manifest-position',
+} as const;
+const names = [estargzAnnotations, zstdChunkedAnnotations, zstdChunkedOtherNames].flatMap((each) =>
+  Object.values(each),
+);
 /** The longest value, in characters: digests and numbers. Longer ones are of somebody who means no good. */
 const longest = 200;
 

@@ -1,6 +1,11 @@
 /** Image types, digests, references, platforms and credentials. Pure. */
 export { algorithmOf, type Checksum, type ChecksumAlgorithm, parseChecksum } from './checksum.ts';
-export { chunkAnnotations, estargzAnnotations, zstdChunkedAnnotations } from './chunk-annotations.ts';
+export {
+  chunkAnnotations,
+  estargzAnnotations,
+  zstdChunkedAnnotations,
+  zstdChunkedOtherNames,
+} from './chunk-annotations.ts';
 export {
   type CredentialSource,
   hasCredentials,

@@ -149,7 +149,7 @@ export const imageSource: SourceMaker = (vertex, deps) => {
       }
       await checkTrust(deps, name, found, { session, signal });
       // Cached steps may stand on lazy layers of it.
-      store.lazy?.lend(found.ref, (host) => session.credentials(host));
+      if (session.tenant === undefined) store.lazy?.lend(found.ref, (host) => session.credentials(host));
       return found;
     })();
     resolved.catch(() => {

@@ -5,6 +5,7 @@ import {
   type Descriptor,
   estargzAnnotations,
   zstdChunkedAnnotations,
+  zstdChunkedOtherNames,
 } from '../../oci/index.ts';
 
 /** Reads a range of the blob. */
@@ -26,14 +27,25 @@ const estargzFooter = 51;
 /** The largest packed table, in bytes. */
 const mostBytes = 64 << 20;
 
+/** What a layer's annotations say of its table; undefined when they promise none. */
+function promiseOf(blob: Descriptor): { digest: string; position?: string } | undefined {
+  const found = chunkAnnotations(blob) ?? {};
+  if (/gzip$/.test(blob.mediaType)) {
+    const digest = found[estargzAnnotations.tocDigest];
+    return digest === undefined ? undefined : { digest };
+  }
+  if (!/zstd$/.test(blob.mediaType)) return undefined;
+  for (const { manifestChecksum, manifestPosition } of [zstdChunkedAnnotations, zstdChunkedOtherNames]) {
+    const digest = found[manifestChecksum];
+    const position = found[manifestPosition];
+    if (digest !== undefined && position !== undefined) return { digest, position };
+  }
+  return undefined;
+}
+
 /** Whether a layer's annotations promise a table of contents. */
 export function hasToc(blob: Descriptor): boolean {
-  const { tocDigest } = estargzAnnotations;
-  const { manifestChecksum, manifestPosition } = zstdChunkedAnnotations;
-  const found = chunkAnnotations(blob) ?? {};
-  const isGzip = /gzip$/.test(blob.mediaType);
-  const isZstd = /zstd$/.test(blob.mediaType);
-  return (isGzip && tocDigest in found) || (isZstd && manifestChecksum in found && manifestPosition in found);
+  return promiseOf(blob) !== undefined;
 }
 
 /**
@@ -42,17 +54,14 @@ export function hasToc(blob: Descriptor): boolean {
  *     const toc = await fetchToc(layer, (range) => client.range('localhost:5000/app', layer.digest, range));
  */
 export async function fetchToc(blob: Descriptor, read: ReadRange): Promise<PackedToc> {
-  const found = chunkAnnotations(blob) ?? {};
-  const digest = found[estargzAnnotations.tocDigest];
-  if (digest !== undefined && /gzip$/.test(blob.mediaType)) return estargzToc(blob, digest, read);
-  const checksum = found[zstdChunkedAnnotations.manifestChecksum];
-  const position = found[zstdChunkedAnnotations.manifestPosition] ?? '';
+  const promise = promiseOf(blob);
+  if (promise === undefined) throw noToc('its annotations name no table');
+  const { digest, position } = promise;
+  if (position === undefined) return estargzToc(blob, digest, read);
   const [at = 0, length = 0, , type] = position.split(':').map(Number);
-  if (checksum === undefined || type !== 1 || !isWithin(blob, at, length)) {
-    throw noToc(`its annotations name no table: ${JSON.stringify(position)}`);
-  }
+  if (type !== 1 || !isWithin(blob, at, length)) throw noToc(`there is no table at ${position}`);
   const bytes = await read({ offset: at, length });
-  return { compression: 'zstdchunked', digest: checksum, bytes, at };
+  return { compression: 'zstdchunked', digest, bytes, at };
 }
 
 async function estargzToc(blob: Descriptor, digest: string, read: ReadRange): Promise<PackedToc> {

@@ -143,7 +143,7 @@ class LocalStore implements Store {
     this.leases = new LocalLeases(shared);
     this.lazy = {
       wanted: wantsLazy,
-      isUsable: async () => (await lazyFiles.whyNot()) === undefined,
+      isUsable: () => lazyFiles.isUsable(),
       begin: async (key) => this.snapshots.beginLazy(key),
       connect: (settings) => lazyFiles.connect(settings),
       lend: (source, credentials) => lazyFiles.lend(source, credentials),

@@ -33,7 +33,7 @@ export function workerRecord(host: ApiHost, options: BuildkitOptions): WorkerRec
   const { apparmorProfile: apparmor } = rights;
   const labels: Record<string, string> = {
     [`${prefix}executor`]: host.containerd === undefined ? 'oci' : 'containerd',
-    [`${prefix}snapshotter`]: store.snapshotter,
+    [`${prefix}snapshotter`]: store.lazy?.wanted === true ? 'stargz' : store.snapshotter,
     [`${prefix}hostname`]: host.hostname,
     [`${prefix}selinux.enabled`]: String(rights.selinux === true),
     ...(apparmor === undefined ? {} : { [`${prefix}apparmor.profile`]: apparmor }),
