@@ -37,6 +37,8 @@ export class LazyFiles {
   readonly #failures: LazyFailure[] = [];
   #settings: RegistryClientOptions = { userAgent: 'drydock' };
   #served: Promise<Served> | undefined;
+  /** How often it was mounted. */
+  #turn = 0;
 
   /** `folder`: that of all layers. `runDir`: the run folder of this process, in which the mount is made. */
   constructor(folder: string, runDir: string) {
@@ -102,6 +104,7 @@ export class LazyFiles {
   }
 
   async #serve(): Promise<Served> {
+    const turn = ++this.#turn;
     const fd = this.#mount();
     const folder = this.#folder;
     const kernel = new MessageChannel();
@@ -129,17 +132,19 @@ export class LazyFiles {
     };
     // Node waits for its threads when it exits, and one of them waits for the kernel.
     process.once('exit', unmount);
-    const over = Promise.allSettled([serving, fetching]).then(() => closeSync(fd));
-    serving.catch((err) => {
-      up.reject(err);
-      unmount();
-    });
-    fetching.catch(unmount);
     const end = () => {
       process.off('exit', unmount);
       unmount();
       main.port1.postMessage({ stop: true } satisfies MainMessage);
     };
+    // Neither thread is of use without the other; the next reader gets new ones.
+    for (const thread of [serving, fetching]) {
+      thread.catch(up.reject).finally(() => {
+        end();
+        if (this.#turn === turn) this.#served = undefined;
+      });
+    }
+    const over = Promise.allSettled([serving, fetching]).then(() => closeSync(fd));
     await up.promise;
     return { main: main.port1, over, end };
   }

@@ -17,13 +17,15 @@ export interface PackedToc {
   /** The digest that the manifest names: of an eStargz's table itself, of a zstd:chunked's packed one. */
   digest: string;
   bytes: Buffer;
-  /** Where it begins in the blob: all chunks end before. */
+  /** Where all chunks have ended in the blob. */
   at: number;
 }
 
 /** The last bytes of an eStargz, in which its table often is: one request less. */
 const tail = 64 << 10;
 const estargzFooter = 51;
+/** The head of the frame that a zstd:chunked's table is in, which comes before it. */
+const frameHead = 8;
 /** The largest packed table, in bytes. */
 const mostBytes = 64 << 20;
 
@@ -59,9 +61,9 @@ export async function fetchToc(blob: Descriptor, read: ReadRange): Promise<Packe
   const { digest, position } = promise;
   if (position === undefined) return estargzToc(blob, digest, read);
   const [at = 0, length = 0, , type] = position.split(':').map(Number);
-  if (type !== 1 || !isWithin(blob, at, length)) throw noToc(`there is no table at ${position}`);
+  if (type !== 1 || at < frameHead || !isWithin(blob, at, length)) throw noToc(`there is no table at ${position}`);
   const bytes = await read({ offset: at, length });
-  return { compression: 'zstdchunked', digest, bytes, at };
+  return { compression: 'zstdchunked', digest, bytes, at: at - frameHead };
 }
 
 async function estargzToc(blob: Descriptor, digest: string, read: ReadRange): Promise<PackedToc> {
