@@ -45,6 +45,8 @@ export class ComingTree implements Ref {
   async #arriveNow(): Promise<Ref> {
     const tree = await this.#arrive();
     if (tree !== undefined) return tree;
-    throw fail('not-found', 'cache', 'the builder that has made it does not bring its layers');
+    const error = fail('not-found', 'cache', 'the builder that has made it does not bring its layers');
+    error.facts.notBrought = true;
+    throw error;
   }
 }

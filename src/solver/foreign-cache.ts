@@ -5,6 +5,13 @@
 import type { Descriptor, Digest } from '../oci/index.ts';
 import type { Ref, RefContext } from '../store/index.ts';
 
+declare module '../errors/error.ts' {
+  interface ErrorFacts {
+    /** A tree is not to be had since its maker has not brought it: the step is run, and nobody is warned. */
+    notBrought?: true;
+  }
+}
+
 /** What is known of one input of a vertex when it is looked up. */
 export interface ForeignInput {
   /** Records of this cache that the input may be, as far as it is keyed by them. */

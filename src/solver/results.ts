@@ -207,6 +207,7 @@ async function firstOf(
 }
 
 function warnFailure(name: string, err: DrydockError, state: VertexState): void {
+  if (err.facts.notBrought) return;
   state.context.progress.warn({
     level: 1,
     short: `importing cache from ${name}: ${err.message}; the step is run instead`,

@@ -61,7 +61,19 @@ const textOf = (step: string) =>
   `FROM scratch\nCOPY base /\nENV PATH=/bin\nRUN ${step} cat /proc/sys/kernel/random/uuid > /f`;
 
 async function run(builds: Builds, step: string): Promise<{ file: string; ran: number }> {
-  const built = await builds.build(textOf(step), {}, { context: contextOf(builds) });
+  const warnings: string[] = [];
+  const built = await builds.build(
+    textOf(step),
+    {},
+    {
+      context: contextOf(builds),
+      progress: {
+        vertex: (event) => void builds.steps.set(event.name, event),
+        warning: ({ short }) => void warnings.push(short),
+      },
+    },
+  );
+  expect(warnings).toEqual([]);
   const ran = [...builds.steps.values()].filter(({ name, cached }) => /\] (RUN|COPY) /.test(name) && !cached);
   return { file: built.read('/f'), ran: ran.length };
 }
