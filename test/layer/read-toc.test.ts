@@ -110,13 +110,16 @@ describe('where the table is', () => {
     },
   );
 
-  test.each(['4000:5000:900:1', '4000:500:900:2', 'x:y:z:1', '-1:5:5:1', '7:5:5:1'])('not %s', async (position) => {
-    const blob = zstd({
-      'io.github.containers.zstd-chunked.manifest-checksum': sha('x'),
-      'io.github.containers.zstd-chunked.manifest-position': position,
-    });
-    await expect(fetchToc(blob, reader)).rejects.toMatchObject({ code: 'unsupported' });
-  });
+  test.each(['4000:5000:900:1', '4000:500:900:2', 'x:y:z:1', '-1:5:5:1', '7:5:5:1'])(
+    'not %s',
+    async (position) => {
+      const blob = zstd({
+        'io.github.containers.zstd-chunked.manifest-checksum': sha('x'),
+        'io.github.containers.zstd-chunked.manifest-position': position,
+      });
+      await expect(fetchToc(blob, reader)).rejects.toMatchObject({ code: 'unsupported' });
+    },
+  );
 
   test('an eStargz’s footer says, and other layers have none', async () => {
     const blob: Descriptor = {

@@ -61,7 +61,8 @@ export async function fetchToc(blob: Descriptor, read: ReadRange): Promise<Packe
   const { digest, position } = promise;
   if (position === undefined) return estargzToc(blob, digest, read);
   const [at = 0, length = 0, , type] = position.split(':').map(Number);
-  if (type !== 1 || at < frameHead || !isWithin(blob, at, length)) throw noToc(`there is no table at ${position}`);
+  if (type !== 1 || at < frameHead || !isWithin(blob, at, length))
+    throw noToc(`there is no table at ${position}`);
   const bytes = await read({ offset: at, length });
   return { compression: 'zstdchunked', digest, bytes, at: at - frameHead };
 }
