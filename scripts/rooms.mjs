@@ -127,7 +127,6 @@ export const storeys = {
     ],
   ],
   records: ['engine'],
-  sdk: ['attest', 'engine', 'frontend', 'llb', 'network', 'remote-cache', 'session'],
   api: [
     ...[
       'attest',
@@ -143,6 +142,18 @@ export const storeys = {
       'network',
     ],
     ...['records', 'registry', 'remote-cache', 'session', 'source', 'store', 'upkeep'],
+  ],
+  sdk: [
+    'api',
+    'attest',
+    'auth',
+    'engine',
+    'frontend',
+    'llb',
+    'network',
+    'records',
+    'remote-cache',
+    'session',
   ],
   daemon: [
     ...['api', 'auth', 'cdi', 'engine', 'network', 'registry', 'session', 'shared-cache', 'store', 'upkeep'],

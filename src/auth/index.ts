@@ -6,6 +6,7 @@ export { challenge } from './credential.ts';
 export { identityKey } from './identity.ts';
 export { JsonFault, type JsonValue, parseJson, placeOf } from './json.ts';
 export { fieldsOf, listOf, membersOf, onlyTrue, textOf } from './json-fields.ts';
+export { ownAuthority, ownOwner } from './own-authority.ts';
 export { cachesOf, type Reach, reaches, reachOf, tenantOf } from './ownership.ts';
 export { readPolicyText } from './policy-file.ts';
 export { parsePolicy } from './policy-text.ts';

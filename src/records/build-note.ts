@@ -36,7 +36,7 @@ export interface NoteHelp {
 
 /** Makes the function that notes builds under a root. */
 export function noteBuild(root: string, help: () => Promise<NoteHelp>): RecordBuild {
-  return ({ owner, options, outputs }) => {
+  return ({ owner, frontend, options, outputs }) => {
     const ref = randomUUID();
     const masks = new Masks(
       [options, ...outputs.map(({ attrs }) => attrs)].flatMap((each) => Object.entries(each)),
@@ -46,6 +46,7 @@ export function noteBuild(root: string, help: () => Promise<NoteHelp>): RecordBu
       owner,
       ref,
       at: Date.now(),
+      frontend,
       options: masks.attrs(options),
       outputs: outputs.map(({ type, attrs }) => ({ type, attrs: masks.attrs(attrs) })),
     });

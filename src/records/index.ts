@@ -11,6 +11,6 @@ export {
   notesFolder,
   noteVersion,
 } from './note-format.ts';
-export { type Kept, recorded } from './recorded.ts';
+export { askedDefinition, askedDockerfile, type Kept, recorded } from './recorded.ts';
 export type { AskedBuild, RecordBuild, RecordedBuild } from './recording.ts';
 export { exporterResponse, imageSizeKey } from './response.ts';

@@ -17,6 +17,7 @@ export interface NoteHead {
   owner: string;
   ref: string;
   at: number;
+  frontend: string;
   options: Readonly<Record<string, string>>;
   outputs: readonly { type: string; attrs: Readonly<Record<string, string>> }[];
 }

@@ -9,7 +9,7 @@ import {
 import { normalizeName } from '../oci/index.ts';
 import { both, type ProgressSink } from '../progress/index.ts';
 import { buildIdOf } from './build-id.ts';
-import type { RecordBuild } from './recording.ts';
+import type { AskedBuild, RecordBuild } from './recording.ts';
 
 /** The fields of a build's request that come of its being remembered. */
 export type Kept = Pick<BuildRequest, 'recorded' | 'knownAs'>;
@@ -19,7 +19,7 @@ interface RecordedRun {
   record: RecordBuild | undefined;
   /** The one who started it (`identityKey`). */
   owner: string;
-  asked: BuildOptions;
+  asked: Omit<AskedBuild, 'owner'>;
   sink: ProgressSink;
   run(sink: ProgressSink, kept: Kept): Promise<Built>;
   /** Hears the build's reference before it begins. */
@@ -30,8 +30,7 @@ interface RecordedRun {
 export async function recorded(build: RecordedRun): Promise<Built> {
   const { record, owner, asked, sink, run, called } = build;
   if (record === undefined) return run(sink, {});
-  const options = dockerfileOptions(asked);
-  const recording = record({ owner, options, outputs: namedOutputs(asked) });
+  const recording = record({ owner, ...asked });
   called?.(recording.ref);
   const kept = { recorded: true, knownAs: buildIdOf(owner, recording.ref) };
   try {
@@ -44,10 +43,20 @@ export async function recorded(build: RecordedRun): Promise<Built> {
   }
 }
 
+/** What the record of a build of a Dockerfile tells of it. */
+export function askedDockerfile(options: BuildOptions): Omit<AskedBuild, 'owner'> {
+  return { frontend: 'dockerfile.v0', options: dockerfileOptions(options), outputs: namedOutputs(options) };
+}
+
+/** What the record of a build of a definition tells of it. */
+export function askedDefinition(of: Pick<BuildOptions, 'outputs' | 'tags'>): Omit<AskedBuild, 'owner'> {
+  return { frontend: '', options: {}, outputs: namedOutputs(of) };
+}
+
 type NamedOutput = Pick<OutputSpec, 'type' | 'attrs'>;
 
 /** The outputs with the names that images get. A build that asks for none makes an image. */
-function namedOutputs({ outputs, tags }: BuildOptions): NamedOutput[] {
+function namedOutputs({ outputs, tags }: Pick<BuildOptions, 'outputs' | 'tags'>): NamedOutput[] {
   const name = tags.map(normalizeName).join(',');
   const asked: readonly NamedOutput[] = outputs.length > 0 ? outputs : [{ type: 'image', attrs: {} }];
   return asked.map(({ type, attrs }) => ({

@@ -6,7 +6,9 @@ import type { ProgressSink } from '../progress/index.ts';
 export interface AskedBuild {
   /** The one who started it (`identityKey`). */
   owner: string;
-  /** The options of the Dockerfile frontend, by BuildKit's names. Passwords in them are masked. */
+  /** `dockerfile.v0`; '' for a build of a definition. */
+  frontend: string;
+  /** The options of the frontend, by BuildKit's names. Passwords in them are masked. */
   options: Readonly<Record<string, string>>;
   outputs: readonly { type: string; attrs: Readonly<Record<string, string>> }[];
 }

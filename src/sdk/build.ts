@@ -10,6 +10,7 @@ import {
   parseSbom,
   type SbomOptions,
 } from '../attest/index.ts';
+import { ownOwner } from '../auth/index.ts';
 import {
   type BuildOptions,
   type BuildRequest,
@@ -57,6 +58,14 @@ import {
   pullPolicyNamed,
 } from '../oci/index.ts';
 import type { ProgressSink } from '../progress/index.ts';
+import {
+  askedDefinition,
+  askedDockerfile,
+  type Kept,
+  type NoteHelp,
+  noteBuild,
+  recorded,
+} from '../records/index.ts';
 import { type CacheSpec, clientCaches } from '../remote-cache/index.ts';
 import { dockerConfigCredentials, inProcessSession, type SshSource } from '../session/index.ts';
 import { isRemoteUrl } from '../words/index.ts';
@@ -111,6 +120,11 @@ export interface CommonOptions {
   insecureRegistries?: string[];
   /** A file that says whose signatures base images must have; default: $DRYDOCK_IMAGE_POLICY. */
   imagePolicy?: string;
+  /**
+   * Keeps the build in the history of the root, as those of the command are; default true, but for a build on an `engine`
+   * of the caller's.
+   */
+  history?: boolean;
   /** The store that images are kept in; default: the root's own. */
   store?: Omit<StoreOptions, 'root'>;
 }
@@ -224,6 +238,7 @@ export async function build(options: DockerfileOptions): Promise<BuildResult> {
   return run(
     ({ from, to }) => dockerfileBuild({ ...asked, cacheFrom: from, cacheTo: to }),
     { ...options, locals, signingSecrets: signed.signingSecrets },
+    asked.check ? undefined : askedDockerfile(asked),
     context instanceof Readable ? { context } : {},
   );
 }
@@ -260,6 +275,7 @@ export async function buildState(state: State, options: StateOptions = {}): Prom
       rewrite: rewriteOf(options),
     }),
     { ...options, signingSecrets: signed.signingSecrets },
+    askedDefinition({ outputs: signed.outputs ?? [], tags: options.tags ?? [] }),
     {},
   );
 }
@@ -303,6 +319,7 @@ function isFolder(path: string): boolean {
 async function run(
   requestWith: (caches: { from: readonly CacheSpec[]; to: readonly CacheSpec[] }) => BuildRequest,
   options: CommonOptions & { signingSecrets?: ReturnType<typeof signedOutputs>['secrets'] },
+  told: ReturnType<typeof askedDefinition> | undefined,
   uploads: Record<string, Readable>,
 ): Promise<BuildResult> {
   const caches = await clientCaches(options.cacheFrom ?? [], options.cacheTo ?? []);
@@ -348,7 +365,19 @@ async function run(
   try {
     const signal = options.signal ?? new AbortController().signal;
     const request = { ...requestWith(caches), traceparent: process.env.TRACEPARENT };
-    const built = await runBuild(engine, request, withSecrets, sink, signal);
+    const build = (all: ProgressSink, kept: Kept) =>
+      runBuild(engine, { ...request, ...kept }, withSecrets, all, signal);
+    // Checks build nothing.
+    const keeps = told !== undefined && (options.history ?? options.engine === undefined);
+    const built = keeps
+      ? await recorded({
+          record: noteBuild(engine.store.root, noteHelp),
+          owner: ownOwner(),
+          asked: told,
+          sink,
+          run: build,
+        })
+      : await build(sink, {});
     await caches.finish(built.metadata);
     const { imageId, descriptor, metadata, warnings, size, stored } = built;
     return { imageId, descriptor, metadata, warnings, size, stored };
@@ -356,6 +385,11 @@ async function run(
     await session.close();
     if (options.engine === undefined) await engine.close();
   }
+}
+
+/** Loaded only when asked for: the history's libraries are not small. */
+async function noteHelp(): Promise<NoteHelp> {
+  return (await import('../api/notes/help.ts')).noteHelp;
 }
 
 /** Throws `invalid` for a policy that there is not: programs in JavaScript may pass anything. */

@@ -21,7 +21,14 @@ const everybody = { owner: '', all: true };
 const built = { metadata: {}, result: {}, descriptors: new Map(), documents: [] } as unknown as Built;
 const vertex = `sha256:${'a'.repeat(64)}` as const;
 const begin = (options: Record<string, string> = {}) =>
-  noteBuild(root, async () => noteHelp)({ owner: 'peer 7', options, outputs: [] });
+  noteBuild(
+    root,
+    async () => noteHelp,
+  )({
+    ...{ owner: 'peer 7', frontend: 'dockerfile.v0' },
+    options,
+    outputs: [],
+  });
 
 async function refs(): Promise<string[]> {
   const history = openHistory(root);

@@ -13,7 +13,7 @@ import {
   noteVersion,
 } from '../../records/index.ts';
 import type { History, NotedBuilds } from '../buildkit/history/history.ts';
-import { dockerfileSolve } from '../buildkit/jobs/record-build.ts';
+import { solveRequest } from '../buildkit/jobs/record-build.ts';
 import { BuildLog } from '../shared/build-log.ts';
 import { decodedError } from './note-error.ts';
 
@@ -58,8 +58,8 @@ async function takeIn(history: History, path: string): Promise<void> {
     }
     if (head === undefined || end === undefined) return;
     tell(log, end);
-    const { owner, ref, options, outputs, at } = head;
-    await history.started(owner, ref, dockerfileSolve(ref, options, outputs), at).completed(log, {
+    const { owner, ref, at } = head;
+    await history.started(owner, ref, solveRequest(ref, head), at).completed(log, {
       ...recordedEnd(end),
       at: end.at,
     });

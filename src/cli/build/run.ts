@@ -1,3 +1,4 @@
+import { ownOwner } from '../../auth/index.ts';
 import {
   type BuildRequest,
   type BuildResult,
@@ -8,10 +9,9 @@ import {
 } from '../../engine/index.ts';
 import { type DrydockError, toDrydockError } from '../../errors/index.ts';
 import type { ProgressSink } from '../../progress/index.ts';
-import { type NoteHelp, noteBuild, recorded } from '../../records/index.ts';
+import { askedDockerfile, type NoteHelp, noteBuild, recorded } from '../../records/index.ts';
 import { type InProcessOptions, inProcessSession } from '../../session/index.ts';
 import type { DebugInspector } from '../debug/inspector.ts';
-import { ownOwner } from '../own-authority.ts';
 import type { Endpoint } from '../remote/endpoint.ts';
 import type { OwnPage } from './page.ts';
 import type { PreparedBuild } from './prepare.ts';
@@ -77,7 +77,7 @@ async function solve(
     return recorded({
       record: page?.record ?? noteBuild(place.store.root, noteHelp),
       owner: ownOwner(),
-      asked: options,
+      asked: askedDockerfile(options),
       sink,
       run: (both, kept) => localBuild(place, { ...asked, ...kept }, offered, both, either),
       called: (ref) => page?.runs(ref, () => stop.abort(new Error('the build was cancelled on its page'))),

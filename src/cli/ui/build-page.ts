@@ -1,8 +1,8 @@
 /** The page of the builds of a root, without a daemon: of those that run in this process, and of the ended ones. */
 
+import { ownAuthority } from '../../auth/index.ts';
 import type { Engine } from '../../engine/index.ts';
 import type { RecordBuild } from '../../records/index.ts';
-import { ownAuthority } from '../own-authority.ts';
 import { type LinkServer, openLink } from './link-server.ts';
 
 interface BuildPage extends LinkServer {

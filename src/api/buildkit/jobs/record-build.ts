@@ -54,9 +54,9 @@ export function beginBuild(
 
 /** Makes the function that begins builds of which another API was asked. */
 export function recordBuild(records: Records): RecordFollowed {
-  return ({ owner, options, outputs, log: given }) => {
-    const request = dockerfileSolve(randomUUID(), options, outputs);
-    const { log, ended, failed } = beginBuild(records, owner, request, given);
+  return ({ log: given, ...asked }) => {
+    const request = solveRequest(randomUUID(), asked);
+    const { log, ended, failed } = beginBuild(records, asked.owner, request, given);
     return {
       ref: request.Ref,
       sink: log,
@@ -66,15 +66,14 @@ export function recordBuild(records: Records): RecordFollowed {
   };
 }
 
-/** The request by which a client of BuildKit would have asked for a build of a Dockerfile. */
-export function dockerfileSolve(
+/** The request by which a client of BuildKit would have asked for a build. */
+export function solveRequest(
   Ref: string,
-  options: AskedBuild['options'],
-  outputs: AskedBuild['outputs'],
+  { frontend, options, outputs }: Omit<AskedBuild, 'owner'>,
 ): SolveRequest {
   return create(SolveRequestSchema, {
     Ref,
-    Frontend: 'dockerfile.v0',
+    Frontend: frontend,
     FrontendAttrs: { ...options },
     Exporters: outputs.map(({ type, attrs }) => ({ Type: type, Attrs: { ...attrs } })),
   });

@@ -7,7 +7,7 @@ import { type BuildOptions, dockerfileBuild, type OutputSpec, runBuild } from '.
 import { toDrydockError } from '../../../errors/index.ts';
 import type { Digest } from '../../../oci/index.ts';
 import type { ProgressSink } from '../../../progress/index.ts';
-import { type Kept, type RecordBuild, recorded } from '../../../records/index.ts';
+import { askedDockerfile, type Kept, type RecordBuild, recorded } from '../../../records/index.ts';
 import { type ClientSession, namedSession } from '../../../session/index.ts';
 import { isDue, nextTurn } from '../../../workers/index.ts';
 import { BuildLog } from '../../shared/build-log.ts';
@@ -96,7 +96,7 @@ async function build(call: Call): Promise<Answer> {
       const log = sink instanceof BuildLog ? sink : undefined;
       const { record: follow } = host;
       const record: RecordBuild | undefined = follow && ((of) => follow({ ...of, log }));
-      const result = await recorded({ record, owner, asked, sink, run, called });
+      const result = await recorded({ record, owner, asked: askedDockerfile(asked), sink, run, called });
       await teller.finish(result, {
         tags: options.tags,
         wasThere: await wasThere(host, result.imageId, began),

@@ -1,6 +1,7 @@
-import { type Authority, identityKey } from '../auth/index.ts';
+import { identityKey } from './identity.ts';
+import type { Authority } from './types.ts';
 
-/** The one who runs the command, as a daemon of this machine would know them: they see their own builds. */
+/** The one who runs this process, as a daemon of this machine would know them: they see their own builds. */
 export function ownAuthority(): Authority {
   const [uid, gid] = [process.getuid?.() ?? 0, process.getgid?.() ?? 0];
   return {
@@ -10,7 +11,7 @@ export function ownAuthority(): Authority {
   };
 }
 
-/** The owner of the command's builds in the history. */
+/** The owner of this process's own builds in the history. */
 export function ownOwner(): string {
   return identityKey(ownAuthority().identity);
 }
