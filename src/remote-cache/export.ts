@@ -203,8 +203,11 @@ async function layerLister(
   };
   if (want.mode === 'max') {
     const recorded = await namesOf(async ({ id }) => [id]);
-    return async (ref) =>
-      cacheLayers(await layersOf(ref, ctx), ctx, options, recorded.has(digestOf(ref.id)) ? send : undefined);
+    return async (ref) => {
+      // A tree that has to be brought first has another id then.
+      const made = recorded.has(digestOf(ref.id)) ? send : undefined;
+      return cacheLayers(await layersOf(ref, ctx), ctx, options, made);
+    };
   }
   const wholes = await Promise.all(built.map(({ ref }) => layersOf(ref, ctx)));
   const recorded = await namesOf((ref) =>
