@@ -116,6 +116,28 @@ onLocal('docker in front of an engine', (store) => {
     await expect(docker(['rmi', 'elsewhere:1'])).rejects.toThrow('No such image: elsewhere:1');
   });
 
+  test('what is pruned goes at the engine, too, but for what a container uses', async () => {
+    const direct = (...args: string[]) => docker(['-H', front.dockerd.host, ...args]);
+    const old = join(front.daemon.dir, 'Old');
+    const made: string[] = [];
+    // Each build takes the name from the one before, as they do all day.
+    for (const word of ['first', 'second', 'third']) {
+      writeFileSync(old, `FROM one\nLABEL word=${word}\n`);
+      made.push(await docker(['build', '-q', '-t', 'old', '-f', old, context]));
+      await run('--name', word, 'old', 'sh', '-c', 'true');
+      if (word !== 'second') await docker(['rm', word]);
+    }
+    const [first = '', second = ''] = made;
+    const there = () => direct('images', '-q', '--no-trunc', '--filter', 'dangling=true');
+    expect((await there()).split('\n').sort()).toEqual([first, second].sort());
+    await docker(['image', 'prune', '-f']);
+    expect(await there()).toBe(second);
+    await docker(['rm', 'second']);
+    await docker(['image', 'prune', '-a', '-f', '--filter', 'label=word']);
+    expect(await direct('images', '-q', 'old')).toBe('');
+    expect(await there()).toBe('');
+  });
+
   test('events of both are one stream; info, df and version tell of both', async () => {
     const format = ['--format', '{{.Type}} {{.Action}}'];
     const events = spawn('/usr/bin/docker', ['-H', front.daemon.host, 'events', ...format]);
@@ -140,5 +162,15 @@ onLocal('docker in front of an engine', (store) => {
     for (const line of ['container create', 'container destroy', 'image untag', 'volume destroy'])
       await tells(line);
     events.kill();
+    // The CLI asks in whole seconds.
+    await sleep(1100);
+    const past = await docker(['events', '--since', '1m', '--until', '0s', ...format]);
+    const order = ['container create', 'container destroy', 'image untag', 'volume create'];
+    expect(
+      past
+        .split('\n')
+        .filter((line) => order.includes(line))
+        .slice(-4),
+    ).toEqual(order);
   });
 });

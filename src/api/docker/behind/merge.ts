@@ -91,22 +91,22 @@ export async function imagesInUse(behind: Behind, signal: AbortSignal): Promise<
 }
 
 /**
- * Tells of the engine's events as long as the signal does not fire, each as the line that the engine sent. Those of
- * images and of builds are left out. An engine that goes away has no more to tell; it is not an error here.
+ * Tells of the engine's events as long as the signal does not fire, each as the line that the engine sent, with its time
+ * in ms since the epoch; ends when the engine has no more to tell. Those of images and of builds are left out. An engine that goes away has no more to tell; it is not an error here.
  */
 export async function engineEvents(
   behind: Behind,
   url: string,
   signal: AbortSignal,
-  tell: (line: string) => void,
+  tell: (line: string, time: number) => void,
 ): Promise<void> {
   try {
     const answer = await behind.send('GET', url, { signal });
     if (answer.statusCode !== 200) return void answer.resume();
     for await (const line of createInterface({ input: answer })) {
       if (line === '') continue;
-      const { Type } = JSON.parse(line) as { Type?: string };
-      if (Type !== 'image' && Type !== 'builder') tell(line);
+      const { Type, timeNano = 0 } = JSON.parse(line) as { Type?: string; timeNano?: number };
+      if (Type !== 'image' && Type !== 'builder') tell(line, timeNano / 1e6);
     }
   } catch {
     // The client's connection ends by its own rules.

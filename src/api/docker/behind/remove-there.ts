@@ -39,6 +39,33 @@ export async function removeThere(
   return undefined;
 }
 
+/**
+ * Removes the engine's copies of images that were pruned here: of each the names that it had, or, of one without a name,
+ * the image of these IDs, unless somebody has named it there. What a container uses stays, and so does all when the engine
+ * cannot be reached.
+ */
+export async function pruneThere(
+  { log }: Pick<ApiHost, 'log'>,
+  behind: Behind,
+  pruned: readonly { names: readonly string[]; ids: readonly string[] }[],
+  signal: AbortSignal,
+): Promise<void> {
+  const remove = async (name: string) => {
+    (await behind.send('DELETE', `${imagePath(name)}?force=false`, { signal })).resume();
+  };
+  try {
+    for (const { names, ids } of pruned) {
+      for (const name of names) await remove(name);
+      for (const id of names.length > 0 ? [] : ids) {
+        const there = await behind.json<{ RepoTags?: string[] | null }>(`${imagePath(id)}/json`, signal);
+        if (there !== undefined && (there.RepoTags ?? []).length === 0) await remove(id);
+      }
+    }
+  } catch (err) {
+    log('warn', 'pruned images stay at the engine', { reason: (err as Error).message });
+  }
+}
+
 /** What the engine may call an image: its name, or for an ID the digests that an engine on a containerd goes by. */
 async function namesThere(store: Store, name: string): Promise<string[]> {
   try {

@@ -33,7 +33,8 @@ const known = [
 /** How many bytes may pile up for a client before it is cut off. */
 const maxPending = 4 << 20;
 
-function streamEvents({ host, query, response, signal, request, authority, version }: Call): undefined {
+async function streamEvents(call: Call): Promise<undefined> {
+  const { host, query, response, signal, request, authority, version } = call;
   const filters = readFilters(query, known);
   const now = Date.now();
   const since =
@@ -49,24 +50,32 @@ function streamEvents({ host, query, response, signal, request, authority, versi
   response.writeHead(200, { 'content-type': type });
   response.flushHeaders();
   const reach = reachOf(authority);
-  const send = (event: ApiEvent) => {
-    if (event.owner !== undefined && !reaches(reach, event.owner)) return;
-    if (!matches(event, filters) || (until !== undefined && event.time > until)) return;
-    response.write(text(JSON.stringify(render(event, version))));
+  const isFor = (event: ApiEvent) =>
+    (event.owner === undefined || reaches(reach, event.owner)) &&
+    matches(event, filters) &&
+    (until === undefined || event.time <= until);
+  const lineOf = (event: ApiEvent) => JSON.stringify(render(event, version));
+  const write = (line: string) => {
+    if (!response.writableEnded) response.write(text(line));
     if (response.writableLength > maxPending) response.destroy();
   };
-  if (host.behind !== undefined) {
-    // Only what the engine has and Drydock has not: images are told of by Drydock.
-    void engineEvents(host.behind, request.url ?? '/events', signal, (line) => {
-      if (!response.writableEnded) response.write(text(line));
-      if (response.writableLength > maxPending) response.destroy();
-    });
-  }
-  if (since !== undefined) for (const event of host.events.past()) if (event.time >= since) send(event);
+  const past =
+    since === undefined ? [] : host.events.past().filter((event) => event.time >= since && isFor(event));
+  // Only what the engine has and Drydock has not: images are told of by Drydock.
+  const theirs = (tell: (line: string, time: number) => void) =>
+    host.behind && engineEvents(host.behind, request.url ?? '/events', signal, tell);
   if (until !== undefined && until <= now) {
+    const told = past.map((event) => ({ time: event.time, line: lineOf(event) }));
+    await theirs((line, time) => void told.push({ time, line }));
+    for (const { line } of told.sort((a, b) => a.time - b.time)) write(line);
     response.end();
     return undefined;
   }
+  void theirs(write);
+  for (const event of past) write(lineOf(event));
+  const send = (event: ApiEvent) => {
+    if (isFor(event)) write(lineOf(event));
+  };
   const stop = host.events.listen(send);
   const timer =
     until === undefined ? undefined : setTimeout(() => response.end(), Math.min(until - now, 0x7fffffff));

@@ -2,6 +2,7 @@
 import { findImage } from '../../../distribution/index.ts';
 import { toDrydockError } from '../../../errors/index.ts';
 import {
+  listedImages,
   pruneImageFilters,
   pruneImages,
   removeImage,
@@ -11,7 +12,7 @@ import {
 import { familiarName } from '../../../oci/index.ts';
 import { isDue, nextTurn } from '../../../workers/index.ts';
 import { imagesInUse } from '../behind/merge.ts';
-import { type RemovedRow, removeThere } from '../behind/remove-there.ts';
+import { pruneThere, type RemovedRow, removeThere } from '../behind/remove-there.ts';
 import { apiError } from '../http/errors.ts';
 import { readPlatform } from '../http/platform.ts';
 import { pruned } from '../http/pruned.ts';
@@ -89,12 +90,25 @@ async function told(
   ];
 }
 
-/** Removes images. Those stay that containers of the engine behind were made from. */
+/**
+ * Removes images, and the engine's copies of them. Those stay that containers of the engine behind were made from.
+ */
 async function prune(call: Call) {
   const { host, query, signal } = call;
   const filters = readFilters(query, pruneImageFilters);
   const used = host.behind === undefined ? undefined : await imagesInUse(host.behind, signal);
+  const before = host.behind && (await listedImages(host.engine.store));
   const { removed, reclaimed } = await pruneImages(host.engine.store, filters, used);
+  if (host.behind !== undefined && before !== undefined && removed.length > 0) {
+    const targets = new Map(
+      before.map(({ id, records }) => [id, records.map(({ target }) => target.digest)]),
+    );
+    const pruned = removed.map(({ id, untagged }) => ({
+      names: untagged,
+      ids: [id, ...(targets.get(id) ?? [])],
+    }));
+    await pruneThere(host, host.behind, pruned, signal);
+  }
   const gone: RemovedRow[] = [];
   for (const image of removed) for (const item of await told(host, image)) gone.push(item);
   host.events.emit('image', 'prune', '', { reclaimed: String(reclaimed) });
