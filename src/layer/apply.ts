@@ -60,6 +60,7 @@ export class LayerApplier implements TarHandler {
   #fd = -1;
   #file: TarEntry | undefined;
   #host = '';
+  #last: string | undefined;
   #at = 0;
   #region = 0;
 
@@ -86,6 +87,7 @@ export class LayerApplier implements TarHandler {
   entry(entry: TarEntry): void {
     this.entries++;
     this.#file = undefined;
+    this.#last = undefined;
     if (entry.path === '') {
       this.hasRoot = true;
       this.#dirMeta(this.#paths.root, entry);
@@ -169,9 +171,9 @@ export class LayerApplier implements TarHandler {
     lutimesNs(this.#host, file.mtimeNs, file.mtimeNs);
   }
 
-  /** The path on the host of the regular file that was written last. */
-  get lastFile(): string {
-    return this.#host;
+  /** The path on the host of the regular file that the last entry became; undefined when it became none. */
+  get lastFile(): string | undefined {
+    return this.#last;
   }
 
   /** Sets the folders' times, when nothing more is written into them. */
@@ -193,6 +195,7 @@ export class LayerApplier implements TarHandler {
     });
     this.#file = entry;
     this.#host = host;
+    this.#last = host;
     this.#at = 0;
     this.#region = 0;
   }

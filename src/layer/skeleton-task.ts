@@ -38,7 +38,10 @@ export function writeSkeleton({ toc, dir, lower, table, blob }: SkeletonArgs, ct
       // A sparse file without regions is one hole.
       files.entry(entry.type === 'file' ? { ...entry, sparse: [] } : entry);
       files.end();
-      if (chunks.length > 0) lsetxattr(files.lastFile, xattr, holeValue(writer.add(chunks), chunks));
+      // A whiteout may have contents too, of which nothing comes.
+      const file = files.lastFile;
+      if (file !== undefined && chunks.length > 0)
+        lsetxattr(file, xattr, holeValue(writer.add(chunks), chunks));
     }
     files.finish();
   } catch (err) {

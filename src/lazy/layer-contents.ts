@@ -3,7 +3,7 @@ import { closeSync, openSync, readSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { fail } from '../errors/index.ts';
 import type { Limiter } from '../flow/index.ts';
-import { LayerTable, type LazyBlob, type PlacedChunk } from './layer-table.ts';
+import { isZeros, LayerTable, type LazyBlob, type PlacedChunk } from './layer-table.ts';
 import { chunkIn, unpackPart } from './unpack-chunk.ts';
 
 /** Reads a range of a blob. Throws the registry's errors. */
@@ -66,7 +66,7 @@ export class LayerContents {
     this.#lookAgain(first, last);
     const waits: Promise<void>[] = [];
     for (const i of missing) {
-      if (this.#have[i] === 1) continue;
+      if (this.#have[i] === 1 || isZeros(this.#table.chunk(i))) continue;
       if (!this.#coming.has(i)) this.#begin(i, last);
       waits.push(this.#coming.get(i) as Promise<void>);
     }
@@ -90,6 +90,7 @@ export class LayerContents {
       const chunk = this.#table.chunk(i);
       const room = i <= wanted ? mostWindow : this.#window;
       if (
+        isZeros(chunk) ||
         chunk.at < (chunks.at(-1) as PlacedChunk).at ||
         chunk.at - end > smallGap ||
         Math.max(chunk.end, end) - start.at > room

@@ -33,6 +33,11 @@ export interface LazyChunk {
   sha256: Buffer;
 }
 
+/** Whether all bytes of a chunk are zero: it is nowhere in the blob, and a hole in `data`. */
+export function isZeros({ at, end }: LazyChunk): boolean {
+  return at === end;
+}
+
 /** A chunk of a layer that is on disk. */
 export interface PlacedChunk extends LazyChunk {
   /** Where its bytes are in `data`; those of a file follow one another. */

@@ -12,8 +12,6 @@ const mostAfter = 16 << 20;
  * longer. (It is synchronous, since Node's threads for other work may all be waiting for reads of lazy files.)
  */
 export function unpackPart(packed: Buffer, size: number, compression: 'estargz' | 'zstdchunked'): Buffer {
-  // A part without bytes stands for zeros.
-  if (packed.length === 0) return Buffer.alloc(size);
   const limits = { maxOutputLength: size + mostAfter };
   try {
     return compression === 'estargz'

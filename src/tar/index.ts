@@ -6,6 +6,7 @@ export {
   detectCompression,
   type StreamCompression,
 } from './decompress.ts';
+export { nameFault, xattrFault } from './limits.ts';
 export { cleanTarPath, TarParser } from './parser.ts';
 export { sparseMap } from './sparse.ts';
 export type { FileType, TarEntry, TarHandler } from './types.ts';

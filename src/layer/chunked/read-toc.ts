@@ -3,7 +3,7 @@ import zlib from 'node:zlib';
 import { type DrydockError, fail } from '../../errors/index.ts';
 import type { LazyChunk } from '../../lazy/index.ts';
 import { digestOf } from '../../oci/index.ts';
-import { cleanTarPath, type TarEntry, TarParser } from '../../tar/index.ts';
+import { cleanTarPath, nameFault, type TarEntry, TarParser, xattrFault } from '../../tar/index.ts';
 import { tocName } from './estargz.ts';
 import type { PackedToc } from './toc-place.ts';
 
@@ -16,6 +16,12 @@ interface TocEntry {
 
 /** The largest table, in bytes. */
 const mostBytes = 256 << 20;
+/** The most bytes of a chunk, packed or not: it is held in memory. Writers make chunks of at most 4 MiB. */
+const mostOfChunk = 64 << 20;
+/** The most chunks of a layer: those of 64 GiB where they have 64 KiB each. */
+const mostChunks = 1 << 20;
+/** Runs of zeros become chunks of this size, so that reading one byte of a run takes no longer than its table says. */
+const zeroChunk = 4 << 20;
 
 /**
  * The entries of a table, in the archive's order. Throws `corrupt` when it has another digest than the manifest names,
@@ -84,8 +90,10 @@ const types: Record<string, TarEntry['type']> = {
 };
 
 function entriesOf(raws: readonly Raw[], tocAt: number): TocEntry[] {
+  if (raws.some((raw) => typeof raw !== 'object' || raw === null)) throw useless('an entry in it is none');
   const ends = boundaries(raws, tocAt);
   const found: TocEntry[] = [];
+  let chunkCount = 0;
   let file: TocEntry | undefined;
   for (const raw of raws) {
     if (raw.type !== 'chunk') {
@@ -93,7 +101,10 @@ function entriesOf(raws: readonly Raw[], tocAt: number): TocEntry[] {
       found.push(file);
     }
     if (file === undefined || file.entry.type !== 'file' || file.entry.size === 0) continue;
-    file.chunks.push(chunkOf(raw, file, ends));
+    const chunks = chunksOf(raw, file, ends);
+    chunkCount += chunks.length;
+    if (chunkCount > mostChunks) throw useless('it has too many chunks');
+    for (const chunk of chunks) file.chunks.push(chunk);
   }
   for (const { entry, chunks } of found) {
     let size = 0;
@@ -116,26 +127,46 @@ function boundaries(raws: readonly Raw[], tocAt: number): Float64Array {
   return Float64Array.from(places).sort();
 }
 
-function chunkOf(raw: Raw, { entry }: TocEntry, ends: Float64Array): LazyChunk {
+/** The chunk that an entry tells of; several for a long run of zeros. */
+function chunksOf(raw: Raw, { entry }: TocEntry, ends: Float64Array): LazyChunk[] {
   const offset = count(raw.chunkOffset);
   const size = count(raw.chunkSize) || entry.size - offset;
   const isWhole = size === entry.size;
   const digest = raw.chunkDigest || (isWhole ? raw.digest : undefined);
   const at = count(raw.offset);
   const inner = count(raw.innerOffset);
-  if (size <= 0 || size > 0xffffffff || inner > 0xffffffff) throw useless(`${entry.path} has an odd chunk`);
-  if (raw.chunkType === 'zeros') {
-    return { offset, size, inner: 0, at, end: at, sha256: zeros(size) };
-  }
+  if (size <= 0 || offset + size > entry.size) throw useless(`${entry.path} has an odd chunk`);
+  if (raw.chunkType === 'zeros') return zeroChunks(entry, offset, size);
+  if (inner + size > mostOfChunk) throw useless(`${entry.path} has a chunk that is too large`);
   const [, sha256] = /^sha256:([0-9a-f]{64})$/.exec(digest ?? '') ?? [];
   const end = after(ends, at);
   if (sha256 === undefined || end === undefined)
     throw useless(`a chunk of ${entry.path} has no digest or place`);
-  return { offset, size, inner, at, end, sha256: Buffer.from(sha256, 'hex') };
+  if (end - at > mostOfChunk) throw useless(`${entry.path} has a chunk that is too large`);
+  return [{ offset, size, inner, at, end, sha256: Buffer.from(sha256, 'hex') }];
+}
+
+/** The chunks of a run of zeros, which are nowhere in the blob. */
+function zeroChunks({ path }: TarEntry, offset: number, size: number): LazyChunk[] {
+  const count = Math.ceil(size / zeroChunk);
+  if (count > mostChunks) throw useless(`${path} is too large`);
+  return Array.from({ length: count }, (_, i) => {
+    const from = i * zeroChunk;
+    const length = Math.min(zeroChunk, size - from);
+    const sha256 = length === zeroChunk ? zerosOfChunk() : zeros(length);
+    return { offset: offset + from, size: length, inner: 0, at: 0, end: 0, sha256 };
+  });
 }
 
 function zeros(size: number): Buffer {
   return Buffer.from(digestOf(Buffer.alloc(size)).slice('sha256:'.length), 'hex');
+}
+
+let knownZeros: Buffer | undefined;
+
+function zerosOfChunk(): Buffer {
+  knownZeros ??= zeros(zeroChunk);
+  return knownZeros;
 }
 
 /** The first boundary after a place. */
@@ -158,12 +189,17 @@ function entryOf(raw: Raw): TarEntry {
   // Names that are no UTF-8 have lost bytes in JSON.
   if (`${name}${link}`.includes('\ufffd')) throw useless(`the name ${name} is not whole`);
   const path = cleanTarPath(name);
+  const xattrs = new Map(
+    Object.entries(raw.xattrs ?? {}).map(([key, value]) => [key, Buffer.from(text(value), 'base64')]),
+  );
+  const fault = nameFault(path) ?? xattrFault(xattrs);
+  if (fault !== undefined) throw useless(fault);
   return {
     path,
     type,
     mode: count(raw.mode) & 0o7777,
-    uid: count(raw.uid),
-    gid: count(raw.gid),
+    uid: owner(raw.uid),
+    gid: owner(raw.gid),
     uname: '',
     gname: '',
     size: type === 'file' ? count(raw.size) : 0,
@@ -172,9 +208,7 @@ function entryOf(raw: Raw): TarEntry {
     ...(type === 'hardlink' && { link: cleanTarPath(link) }),
     devmajor: count(raw.devMajor),
     devminor: count(raw.devMinor),
-    xattrs: new Map(
-      Object.entries(raw.xattrs ?? {}).map(([key, value]) => [key, Buffer.from(text(value), 'base64')]),
-    ),
+    xattrs,
   };
 }
 
@@ -189,6 +223,12 @@ function count(value: unknown): number {
   if (!Number.isSafeInteger(value) || (value as number) < 0)
     throw useless(`${value} is no number of its table`);
   return value as number;
+}
+
+function owner(value: unknown): number {
+  const id = count(value);
+  if (id > 0xffffffff) throw useless(`${id} is no owner`);
+  return id;
 }
 
 /** RFC 3339 as ns since the epoch; none is the epoch. */
