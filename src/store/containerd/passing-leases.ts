@@ -170,7 +170,7 @@ export class PassingLeases {
     if (hold !== undefined) hold.seen = true;
   }
 
-  /** Notes that this process has removed a thing. */
+  /** Notes that a thing is no more, by this process's doing. */
   removed(thing: Thing): void {
     const key = keyOf(thing);
     for (const { held } of this.#groups) {

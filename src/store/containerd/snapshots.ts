@@ -167,6 +167,7 @@ export class ContainerdSnapshots implements Snapshots {
     }
     await this.#took(options.lease, name);
     passing.remove(options.lease, this.#resource(activeKey));
+    passing.removed(this.#resource(activeKey));
     this.#active.delete(activeKey);
     this.#queries.noteChain(labels, name);
     if (own === undefined) return;

@@ -127,6 +127,14 @@ export function leasesTests(at: StoreAtHand): void {
       await leases.create('two', {});
       await expect(leases.add('two', thing)).rejects.toMatchObject({ code: 'not-found' });
       expect(await leases.addAll('two', [thing])).toEqual([false]);
+      await snapshots.prepare('active', undefined, { lease: 'one' });
+      await snapshots.commit('done', 'active', { lease: 'one' });
+      expect(
+        await leases.addAll('two', [
+          { type: 'snapshot', id: 'active' },
+          { type: 'snapshot', id: 'done' },
+        ]),
+      ).toEqual([false, true]);
     });
 
     test('an image keeps its manifest, its layers, and the snapshots of its config, with their parents', async () => {
