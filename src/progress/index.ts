@@ -1,6 +1,6 @@
 /** The progress that a build reports of its vertices, and how often. */
 export { both } from './both.ts';
-export { boundProgress, canceledText, now } from './bound.ts';
+export { boundProgress, canceledText } from './bound.ts';
 export type {
   LogEvent,
   NetworkEvent,
@@ -14,6 +14,7 @@ export type {
   WarningEvent,
 } from './events.ts';
 export { forwarding } from './forwarding.ts';
+export { now } from './now.ts';
 export { type UsedSum, usedSum } from './step-use.ts';
 export type {
   MachineCpu,

@@ -1,6 +1,7 @@
 /** The events of images and of the build cache. The latest are kept, and listeners hear the new ones. */
 import type { StoredOutput } from '../../exporter/index.ts';
 import { familiarName } from '../../oci/index.ts';
+import { now } from '../../progress/index.ts';
 
 /** One event, with the names that docker's API gives to types, actions and attributes. */
 export interface ApiEvent {
@@ -57,7 +58,7 @@ export class EventBus {
     attributes: Record<string, string> = {},
     owner?: string,
   ): void {
-    const event = { type, action, id, attributes, time: performance.timeOrigin + performance.now(), owner };
+    const event = { type, action, id, attributes, time: now(), owner };
     if (this.#past.push(event) > kept) this.#past.shift();
     for (const listener of this.#listeners) listener(event);
   }
