@@ -36,8 +36,7 @@ export interface NoteHelp {
 
 /** Makes the function that notes builds under a root. */
 export function noteBuild(root: string, help: () => Promise<NoteHelp>): RecordBuild {
-  return ({ owner, frontend, options, outputs }) => {
-    const ref = randomUUID();
+  return ({ ref = randomUUID(), owner, frontend, options, outputs }) => {
     const masks = new Masks(
       [options, ...outputs.map(({ attrs }) => attrs)].flatMap((each) => Object.entries(each)),
     );

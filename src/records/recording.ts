@@ -4,6 +4,8 @@ import type { ProgressSink } from '../progress/index.ts';
 
 /** A build as its record tells of it. */
 export interface AskedBuild {
+  /** The reference that the build is to have; default a new one. */
+  ref?: string;
   /** The one who started it (`identityKey`). */
   owner: string;
   /** `dockerfile.v0`; '' for a build of a definition. */

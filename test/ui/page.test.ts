@@ -128,7 +128,8 @@ test('a build from its start to its end', async () => {
 });
 
 test('a log is searched, and a link leads to its line', async () => {
-  await go('#/builds?open=newest');
+  await go('#/builds');
+  await page.locator('.build-link').first().click();
   await tab('Steps');
   await page.click('.step-row a:has-text("make test")');
   await page.fill('input[placeholder="Search in the log"]', 'test 17');

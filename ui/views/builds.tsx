@@ -28,7 +28,7 @@ export function BuildsView({ address: { query } }: { address: Address }) {
   );
   // The page of one build leads to it, once it is there.
   const open = query.get('open');
-  const opened = open === 'newest' ? builds?.[0] : builds?.find(({ ref }) => ref === open);
+  const opened = builds?.find(({ ref }) => ref === open);
   useEffect(() => {
     if (opened !== undefined) go(addressOf(['builds', opened.ref]), true);
   }, [opened?.ref]);

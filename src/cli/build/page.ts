@@ -17,7 +17,7 @@ export interface OwnPage {
 interface PageOfBuild {
   /** Set where no daemon has the builds. */
   own?: OwnPage;
-  /** At a daemon, the references of the builds, in their order. */
+  /** The references of the builds, in their order. */
   refs: readonly string[];
   /** Whether somebody looks at it. */
   readonly isOpened: boolean;
@@ -33,18 +33,18 @@ export async function openPage(
   builds = 1,
 ): Promise<PageOfBuild> {
   const { showLink, openLink } = await import('../ui/link-server.ts');
-  const refs = 'store' in place ? [] : Array.from({ length: builds }, () => randomUUID());
+  const refs = Array.from({ length: builds }, () => randomUUID());
+  // A build is there once it has begun; the list leads to it then.
+  const at = builds === 1 ? `#/builds?open=${refs[0]}` : `#/builds?only=${refs.join('.')}`;
   let own: OwnPage | undefined;
   let server: Awaited<ReturnType<typeof openLink>>;
   if ('store' in place) {
     const { openBuildPage } = await import('../ui/build-page.ts');
-    const page = await openBuildPage(place.store, { at: builds > 1 ? '#/builds' : '#/builds?open=newest' });
+    const page = await openBuildPage(place.store, { at });
     own = page;
     server = page;
   } else {
     const { answerFrom } = await import('../ui/daemon-page.ts');
-    // A build is there once the daemon has heard of it; the list leads to it then.
-    const at = builds === 1 ? `#/builds?open=${refs[0]}` : `#/builds?only=${refs.join('.')}`;
     server = await openLink({ at, answer: answerFrom(place) });
   }
   ctx.stderr.write(

@@ -22,7 +22,7 @@ interface Looks {
   inspector?: DebugInspector;
   /** The page that shows a build of this process. */
   page?: OwnPage;
-  /** The reference that a build at a daemon gets; default one of its own. */
+  /** The reference that the build gets; default one of its own. */
   ref?: string;
 }
 
@@ -77,7 +77,7 @@ async function solve(
     return recorded({
       record: page?.record ?? noteBuild(place.store.root, noteHelp),
       owner: ownOwner(),
-      asked: askedDockerfile(options),
+      asked: { ref, ...askedDockerfile(options) },
       sink,
       run: (both, kept) => localBuild(place, { ...asked, ...kept }, offered, both, either),
       called: (ref) => page?.runs(ref, () => stop.abort(new Error('the build was cancelled on its page'))),

@@ -13,19 +13,20 @@ interface Props {
 /** The buttons; nothing for who may not build, and in an archive. */
 export function Actions({ build, changed }: Props) {
   const { source, me } = usePage();
-  const [said, setSaid] = useState('');
+  const [said, setSaid] = useState<{ text: string; of: BuildDetail['state'] }>();
   const [busy, setBusy] = useState(false);
   const { ref, state, pinned } = build;
   const { actions } = source;
   if (actions === undefined || !me.scopes.includes('build')) return null;
   const act = async (work: Promise<unknown>, done: string) => {
     setBusy(true);
-    setSaid('');
+    setSaid(undefined);
+    const say = (text: string) => setSaid({ text, of: state });
     try {
       await work;
-      setSaid(done);
+      say(done);
     } catch (error) {
-      setSaid((error as Error).message);
+      say((error as Error).message);
     }
     setBusy(false);
   };
@@ -69,7 +70,8 @@ export function Actions({ build, changed }: Props) {
         </>
       )}
       <span role="status" class="note">
-        {said}
+        {/* What was said of a running build is over with it. */}
+        {said?.of === state && said.text}
       </span>
     </div>
   );

@@ -54,8 +54,8 @@ export function beginBuild(
 
 /** Makes the function that begins builds of which another API was asked. */
 export function recordBuild(records: Records): RecordFollowed {
-  return ({ log: given, ...asked }) => {
-    const request = solveRequest(randomUUID(), asked);
+  return ({ log: given, ref = randomUUID(), ...asked }) => {
+    const request = solveRequest(ref, asked);
     const { log, ended, failed } = beginBuild(records, asked.owner, request, given);
     return {
       ref: request.Ref,
