@@ -8,12 +8,17 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { buffer, text } from 'node:stream/consumers';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { findImage } from '../../../src/distribution/stored.ts';
 import { startTestDaemon, type TestDaemon } from '../../kit/daemon.ts';
 import { tarOf } from '../../kit/images.ts';
 
 /** An engine that notes what it is asked. */
 class FakeEngine {
   readonly asked: { method: string; url: string; headers: IncomingMessage['headers']; body: Buffer }[] = [];
+  /** Set, it keeps its images in a containerd: those with these IDs. */
+  containerd: string[] | undefined;
+  /** What it says to the next archive of an image. */
+  complaint: string | undefined;
   readonly #server: Server;
   constructor(socket: string) {
     this.#server = createServer({ shouldUpgradeCallback: () => true }, async (request, response) => {
@@ -21,18 +26,28 @@ class FakeEngine {
       const body = await buffer(request);
       if (url === '/version')
         return void response.end('{"ApiVersion":"1.41","Components":[{"Name":"Engine"}]}');
-      if (url === '/info') return void response.end('{"Containers":7,"Swarm":{"LocalNodeState":"active"}}');
+      const DriverStatus = this.containerd && [['driver-type', 'io.containerd.snapshotter.v1']];
+      if (url === '/info')
+        return void response.end(
+          JSON.stringify({ Containers: 7, Swarm: { LocalNodeState: 'active' }, DriverStatus }),
+        );
       if (url === '/v1.41/system/df')
         return void response.end('{"Containers":[{"Id":"c"}],"Volumes":[{"Name":"v"}]}');
       if (url.startsWith('/events'))
         return void response.end('{"Type":"container","Action":"start"}\n{"Type":"image","Action":"pull"}\n');
       if (method === 'GET' && url.startsWith('/images/')) {
         response.statusCode = url === '/images/json' ? 200 : 404;
-        return void response.end(url === '/images/json' ? '[]' : '{"message":"No such image"}');
+        const list = JSON.stringify((this.containerd ?? []).map((Id) => ({ Id })));
+        return void response.end(url === '/images/json' ? list : '{"message":"No such image"}');
       }
       this.asked.push({ method, url, headers, body });
       if (url.includes('/used')) response.statusCode = 409;
       response.setHeader('X-Engine', 'yes');
+      if (url.startsWith('/images/load') && this.complaint !== undefined) {
+        response.end(`${JSON.stringify({ stream: this.complaint })}\n`);
+        this.complaint = undefined;
+        return;
+      }
       response.end(`{"message":"answer to ${method} ${url.split('?')[0]}"}`);
     });
     this.#server.on('upgrade', async (request, socket) => {
@@ -155,6 +170,40 @@ test('an image that a container asks for is handed over first, and the request f
   expect(engine.asked[1]?.body.toString()).toBe(body);
   await daemon.ask('POST', '/containers/create', { body: '{"Image":"elsewhere"}' });
   expect(engine.asked.at(-2)?.url).toBe('/v1.41/containers/create?name=c');
+});
+
+test('an engine on a containerd is not sent the blobs of images that both have, but all when it lacks one', async () => {
+  const build = (name: string, Dockerfile: string) =>
+    daemon.ask('POST', `/build?t=${name}`, {
+      headers: { 'content-type': 'application/x-tar' },
+      body: tarOf({ Dockerfile, a: 'known', b: 'more' }),
+    });
+  await build('known', 'FROM scratch\nCOPY a /a\n');
+  await build('more', 'FROM known\nCOPY b /b\n');
+  const { image } = await findImage(daemon.engine.store, 'known');
+  engine.containerd = [image.manifest.digest];
+  try {
+    const [layer] = image.document.layers;
+    // As a file of the archive; the manifest names it in any case.
+    const sent = () =>
+      engine.asked
+        .splice(0)
+        .filter(({ url }) => url.startsWith('/images/load'))
+        .map(({ body }) => body.includes(`blobs/sha256/${layer?.digest.slice(7)}\0`));
+    const create = () => daemon.ask('POST', '/containers/create', { body: '{"Image":"more"}' });
+    expect((await create()).status).toBe(200);
+    expect(sent()).toEqual([false]);
+    engine.complaint = 'Error unpacking image more:latest: NotFound: content digest';
+    expect((await create()).status).toBe(200);
+    expect(sent()).toEqual([false, true]);
+    engine.containerd = [];
+    engine.complaint = 'Error unpacking image more:latest: no space left';
+    const refused = await create();
+    expect(refused.text).toContain('does not take the image more: ');
+    expect(refused.text).toContain('no space left');
+  } finally {
+    engine.containerd = undefined;
+  }
 });
 
 test('an image that a container there uses stays here', async () => {
