@@ -1,52 +1,56 @@
-/** `--ui` without a daemon: the link that is printed leads to the builds of that command, and no others of the root. */
+/** The page without a daemon: `drydock ui` of a root's builds, and `build --ui` of the one that runs. */
+import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { busyboxRoot } from '../kit/busybox.ts';
 import { Cli } from '../kit/cli.ts';
 
 const cli = new Cli();
 let dir: string;
-beforeAll(() => {
-  dir = cli.files('app', {
-    Dockerfile: 'FROM scratch\nCOPY root /\nENV PATH=/bin\nARG STEP\nRUN sh -c "$STEP"\n',
-    'docker-bake.hcl': 'target "a" { args = { STEP = "sleep 99" } }\ntarget "b" { inherits = ["a"] }\n',
-  });
-  busyboxRoot(join(dir, 'root'));
+beforeAll(async () => {
+  await cli.makeBase();
+  dir = cli.files('slow', { Dockerfile: 'FROM base\nRUN echo began; sleep 3\n' });
 });
 afterAll(() => cli.close());
 
-const refs = async () =>
-  (await cli.ok(['history', 'ls', '-q'])).stdout.split('\n').filter((ref) => ref !== '');
-
-/** Follows the link of a command while it builds, and stops it. Returns the address in the page. */
-async function followed(...args: string[]): Promise<string> {
-  const child = cli.start(args, { cwd: dir });
+/** Follows the link that a command prints, and gives what asks the page's API as the browser would. */
+async function openedBy(child: ChildProcess) {
   let told = '';
-  child.stderr?.setEncoding('utf8').on('data', (text: string) => {
-    told += text;
-  });
-  await expect.poll(() => told).toMatch(/RUN sh -c/);
-  const [, link = ''] = /link works once\): (\S+)/.exec(told) ?? [];
-  const text = await (await fetch(link)).text();
-  child.kill('SIGINT');
-  await once(child, 'exit');
-  return /url=\/ui\/(#[^"]*)/.exec(text)?.[1] ?? text;
+  for (const stream of [child.stdout, child.stderr]) stream?.on('data', (text) => (told += String(text)));
+  await expect.poll(() => told, { timeout: 60_000 }).toMatch(/http:\/\/127\S+\/open\/\S+/);
+  const link = /http:\/\/127\S+\/open\/[\w-]+/.exec(told)?.[0] ?? '';
+  const cookie = (await fetch(link)).headers.get('set-cookie')?.split(';')[0] ?? '';
+  return async (path: string) =>
+    (await fetch(new URL(`/ui/api/v1${path}`, link), { headers: { cookie } })).json();
 }
 
-test('build --ui: to the build, also when the history has others', async () => {
-  await cli.ok(['build', '--build-arg', 'STEP=true', dir]);
-  const [old] = await refs();
-  const address = await followed('build', '--ui', '--build-arg', 'STEP=sleep 99', dir);
-  const [ref] = await refs();
-  expect(ref).not.toBe(old);
-  expect(address).toBe(`#/builds?open=${ref}`);
+async function ended(child: ChildProcess): Promise<number> {
+  child.kill('SIGINT');
+  const [code] = await once(child, 'exit');
+  return code as number;
+}
+
+test('build --ui: the build that runs, and those that ended before; the history has it afterwards', async () => {
+  await cli.ok(['build', '-q', '-t', 'before', cli.files('quick', { Dockerfile: 'FROM base\nLABEL a=b\n' })]);
+  const child = cli.start(['build', '--ui', '--progress=plain', '-t', 'slow', dir]);
+  const ask = await openedBy(child);
+  const seen = async () => {
+    const { builds } = (await ask('/builds')) as { builds: { name: string; state: string }[] };
+    return builds.map(({ name, state }) => `${name} ${state}`);
+  };
+  await expect.poll(seen, { timeout: 30_000 }).toContain('docker.io/library/slow:latest running');
+  expect(await seen()).toContain('docker.io/library/before:latest completed');
+  await expect.poll(seen, { timeout: 60_000 }).toContain('docker.io/library/slow:latest completed');
+  expect(await ended(child)).toBe(0);
+  const { stdout } = await cli.ok(['history', 'ls', '--format', '{{.Name}} {{.Status}}']);
+  expect(stdout.split('\n')[0]).toBe('docker.io/library/slow:latest Completed');
 });
 
-test('bake --ui: to the builds of the targets', async () => {
-  const before = await refs();
-  const address = await followed('bake', '--ui', 'a', 'b');
-  const made = (await refs()).filter((ref) => !before.includes(ref));
-  expect(made).toHaveLength(2);
-  expect(address.replace('#/builds?only=', '').split('.').sort()).toEqual(made.sort());
+test('ui: the builds of the root, with the output of their steps', async () => {
+  const child = cli.start(['ui', '--open=false']);
+  const ask = await openedBy(child);
+  const { builds } = (await ask('/builds')) as { builds: { ref: string; name: string }[] };
+  const slow = builds.find(({ name }) => name.includes('slow'));
+  expect(slow).toBeDefined();
+  expect(JSON.stringify(await ask(`/builds/${slow?.ref}`))).toContain('RUN echo began');
+  expect(await ended(child)).toBe(0);
 });
