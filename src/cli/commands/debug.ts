@@ -12,7 +12,8 @@ import { type CommandContext, command } from '../command.ts';
 import { debugStep, type StepWish } from '../debug/at-step.ts';
 import type { BuildCalls } from '../debug/container.ts';
 import type { Screen } from '../debug/inspector.ts';
-import type { PastBuild } from '../debug/past.ts';
+// Not late: an entry of its own would have the bundle keep a build's code in more chunks, and builds open more files.
+import { mayNameBuild, type PastBuild, pastBuild, prepareAgain } from '../debug/past.ts';
 import type { BuildHistory } from '../history/builds.ts';
 import { progressMode } from '../progress/mode.ts';
 import { restingPrinter } from '../progress/resting.ts';
@@ -65,7 +66,7 @@ export default command({
     const prepared =
       past === undefined
         ? await prepareBuild(flags, context ?? '.', ctx)
-        : await (await import('../debug/past.ts')).prepareAgain(past, flags, context, ctx);
+        : await prepareAgain(past, flags, context, ctx);
     const secrets = (prepared.offered.secrets ?? []).map(({ id }) => id);
     const wish: StepWish = { step, command: flags.invoke ?? '', secrets };
     const printer = restingPrinter(progressMode(flags), ctx.stderr);
@@ -100,7 +101,6 @@ async function wished(
   ctx: CommandContext,
 ): Promise<{ past?: PastBuild; step: string; context: string | undefined }> {
   const [first = '', ...rest] = operands;
-  const { mayNameBuild, pastBuild } = await import('../debug/past.ts');
   const past = mayNameBuild(first) ? await inHistory(ctx, (history) => pastBuild(history, first)) : undefined;
   if (past === undefined) {
     const [context, ...more] = rest;
