@@ -10,6 +10,7 @@ import { type CredentialSource, familiarName, type RegistryCredentials } from '.
 import { RegistryClient, type RegistryClientOptions } from '../registry/index.ts';
 import { packError, taskError } from '../workers/index.ts';
 import { answerHead, errno, failed, putAnswerHead } from './fuse-protocol.ts';
+import { isKilled } from './killed.ts';
 import { LayerContents } from './layer-contents.ts';
 import type { LazyBlob } from './layer-table.ts';
 import type { FetcherMessage, KernelMessage, MainMessage, PlainCredentials } from './messages.ts';
@@ -32,6 +33,8 @@ const atOnce = 8;
 const mostLayers = 64;
 /** How long the main thread may take to answer: it may be waiting for this very read. */
 const patienceMs = 20_000;
+/** How often a thread that has got a signal is looked at. */
+const signalsMs = 100;
 
 /** Runs until the main thread says stop. */
 export function fetchContents(args: FetchArgs): Promise<void> {
@@ -43,8 +46,8 @@ class Fetcher {
   readonly #args: FetchArgs;
   readonly #layers = new Map<string, LayerContents>();
   readonly #limit = new Limiter(atOnce);
-  /** Reads that the kernel waits for. */
-  readonly #open = new Set<bigint>();
+  /** Reads that the kernel waits for, with their threads. */
+  readonly #open = new Map<bigint, number>();
   readonly #asked = new Map<number, { resolve(value: unknown): void; reject(err: Error): void }>();
   /** Repository → registry host → its credentials. */
   readonly #credentials = new Map<string, Map<string, Promise<RegistryCredentials | undefined>>>();
@@ -86,7 +89,7 @@ class Fetcher {
   async #read(read: ContentRead): Promise<void> {
     const { unique, length } = read;
     const { fd } = this.#args;
-    this.#open.add(unique);
+    this.#open.set(unique, read.thread);
     const out = Buffer.allocUnsafe(answerHead + length);
     try {
       await this.#layer(read.layer).read(read.file, read.offset, out.subarray(answerHead));
@@ -105,9 +108,19 @@ class Fetcher {
     }
   }
 
-  /** The read's process was killed: it must not wait for the registry. */
+  /**
+   * The read's thread has got a signal. One that is killed must not wait for the registry. Any other signal is nothing
+   * to a file's reader; but the kernel tells of the first signal alone, so a later one is looked for.
+   */
   #interrupt(unique: bigint): void {
-    if (this.#open.delete(unique)) send(this.#args.fd, failed(unique, errno.EINTR));
+    const thread = this.#open.get(unique);
+    if (thread === undefined) return;
+    if (!isKilled(thread)) {
+      setTimeout(() => this.#interrupt(unique), signalsMs).unref();
+      return;
+    }
+    this.#open.delete(unique);
+    send(this.#args.fd, failed(unique, errno.EINTR));
   }
 
   #layer(name: string): LayerContents {

@@ -52,6 +52,8 @@ export interface FuseRequest {
   /** Names the request in its answer. */
   unique: bigint;
   node: bigint;
+  /** The thread that asks; 0 for one that this process cannot see, and for the kernel itself. */
+  thread: number;
   body: Buffer;
 }
 
@@ -64,6 +66,7 @@ export function readRequest(bytes: Buffer): FuseRequest {
     opcode: bytes.readUInt32LE(4),
     unique: bytes.readBigUInt64LE(8),
     node: bytes.readBigUInt64LE(16),
+    thread: bytes.readUInt32LE(32),
     body: bytes.subarray(requestHead),
   };
 }

@@ -44,6 +44,8 @@ import { holeXattr } from './place.ts';
 export interface ContentRead {
   /** Names the kernel's request. */
   unique: bigint;
+  /** The thread that reads: `FuseRequest`. */
+  thread: number;
   /** The layer's folder name. */
   layer: string;
   /** The file's number in the layer's table. */
@@ -74,7 +76,7 @@ interface Hole {
 interface Hooks {
   /** Called for a read whose answer comes later. */
   read(read: ContentRead): void;
-  /** Called when the kernel does not wait for an answer any more. */
+  /** Called when a thread that waits for an answer gets a signal. */
   interrupt(unique: bigint): void;
 }
 
@@ -219,7 +221,7 @@ export class Skeleton {
   }
 
   #read(request: FuseRequest): Buffer | undefined {
-    const { unique, node: id } = request;
+    const { unique, node: id, thread } = request;
     const node = this.#nodes.get(id);
     if (node === undefined) return failed(unique, errno.ENOENT);
     const { offset, size } = readRange(request);
@@ -228,7 +230,7 @@ export class Skeleton {
     if (node.hole === undefined) return this.#readHere(unique, node.host, offset, length);
     const layer = String(node.layer);
     const path = node.host.slice(`${this.#folder}/${layer}/fs`.length);
-    this.#hooks.read({ unique, layer, file: node.hole.file, path, offset, length });
+    this.#hooks.read({ unique, thread, layer, file: node.hole.file, path, offset, length });
     return undefined;
   }
 
