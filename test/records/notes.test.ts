@@ -1,6 +1,15 @@
 /** Notes of builds without a daemon: which stay, which go, and what becomes of damaged ones. */
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -64,6 +73,8 @@ test('notes become records with their own times, and damaged ones are dropped', 
   await build.ended(built);
   writeFileSync(join(folder(), '000000000000001-cut'), '{"version":1,"owner":"peer 7","ref":"cut"');
   writeFileSync(join(folder(), '000000000000002-later'), '{"version":99}\n{}\n');
+  execFileSync('mkfifo', [join(folder(), '000000000000003-fifo')]);
+  symlinkSync('/dev/zero', join(folder(), '000000000000004-link'));
   const before = Date.now();
   await new Promise((resolve) => setTimeout(resolve, 20));
   expect(await refs()).toEqual([build.ref]);

@@ -1,6 +1,6 @@
 /** Takes the notes of builds without a daemon into the history. */
 import { createReadStream, existsSync } from 'node:fs';
-import { readdir, rm } from 'node:fs/promises';
+import { lstat, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Digest } from '../../oci/index.ts';
@@ -41,6 +41,8 @@ export function notedUnder(root: string): NotedBuilds {
 }
 
 async function takeIn(history: History, path: string): Promise<void> {
+  // A FIFO would never be read to its end, and a link may lead to anything.
+  if (!(await lstat(path)).isFile()) return;
   const log = new BuildLog();
   const read = log.keep();
   try {
