@@ -48,7 +48,7 @@ test('several files in one part, and a chunk of zeros', () => {
     { at: 10, inner: 0 },
     { at: 10, inner: 515 },
   ]);
-  expect(zeros?.chunks).toMatchObject([{ size: 8, at: 30, end: 30 }]);
+  expect(zeros?.chunks).toMatchObject([{ size: 8, at: 0, end: 0 }]);
   expect(`sha256:${zeros?.chunks[0]?.sha256.toString('hex')}`).toBe(digestOf(Buffer.alloc(8)));
 });
 
@@ -70,6 +70,15 @@ describe('a table that does not tell enough', () => {
     ['a text that is none', [{ ...file, name: 7 }]],
     ['an unknown type', [{ ...file, type: 'door' }]],
     ['no list', { f: file }],
+    [
+      'zeros of more lengths than anybody writes',
+      Array.from({ length: 260 }, (_, i) => ({
+        type: 'reg',
+        name: `z${i}`,
+        size: (4 << 20) - i,
+        chunkType: 'zeros',
+      })),
+    ],
   ])('%s', (_, entries) => {
     expect(() => read(entries)).toThrow(expect.objectContaining({ code: 'unsupported' }));
   });

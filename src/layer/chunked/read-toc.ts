@@ -2,7 +2,7 @@
 import zlib from 'node:zlib';
 import { type DrydockError, fail } from '../../errors/index.ts';
 import type { LazyChunk } from '../../lazy/index.ts';
-import { digestOf } from '../../oci/index.ts';
+import { digestOf, hex } from '../../oci/index.ts';
 import { cleanTarPath, nameFault, type TarEntry, TarParser, xattrFault } from '../../tar/index.ts';
 import { tocName } from './estargz.ts';
 import type { PackedToc } from './toc-place.ts';
@@ -22,6 +22,8 @@ const mostOfChunk = 64 << 20;
 const mostChunks = 1 << 20;
 /** Runs of zeros become chunks of this size, so that reading one byte of a run takes no longer than its table says. */
 const zeroChunk = 4 << 20;
+/** The most bytes that are hashed to know the digests of zeros: a table may name a million runs of as many lengths. */
+const mostZeros = 1 << 30;
 
 /**
  * The entries of a table, in the archive's order. Throws `corrupt` when it has another digest than the manifest names,
@@ -93,6 +95,7 @@ function entriesOf(raws: readonly Raw[], tocAt: number): TocEntry[] {
   if (raws.some((raw) => typeof raw !== 'object' || raw === null)) throw useless('an entry in it is none');
   const ends = boundaries(raws, tocAt);
   const found: TocEntry[] = [];
+  const zeros = new ZeroDigests();
   let chunkCount = 0;
   let file: TocEntry | undefined;
   for (const raw of raws) {
@@ -101,7 +104,7 @@ function entriesOf(raws: readonly Raw[], tocAt: number): TocEntry[] {
       found.push(file);
     }
     if (file === undefined || file.entry.type !== 'file' || file.entry.size === 0) continue;
-    const chunks = chunksOf(raw, file, ends);
+    const chunks = chunksOf(raw, file, ends, zeros);
     chunkCount += chunks.length;
     if (chunkCount > mostChunks) throw useless('it has too many chunks');
     for (const chunk of chunks) file.chunks.push(chunk);
@@ -128,7 +131,7 @@ function boundaries(raws: readonly Raw[], tocAt: number): Float64Array {
 }
 
 /** The chunk that an entry tells of; several for a long run of zeros. */
-function chunksOf(raw: Raw, { entry }: TocEntry, ends: Float64Array): LazyChunk[] {
+function chunksOf(raw: Raw, { entry }: TocEntry, ends: Float64Array, zeros: ZeroDigests): LazyChunk[] {
   const offset = count(raw.chunkOffset);
   const size = count(raw.chunkSize) || entry.size - offset;
   const isWhole = size === entry.size;
@@ -136,7 +139,7 @@ function chunksOf(raw: Raw, { entry }: TocEntry, ends: Float64Array): LazyChunk[
   const at = count(raw.offset);
   const inner = count(raw.innerOffset);
   if (size <= 0 || offset + size > entry.size) throw useless(`${entry.path} has an odd chunk`);
-  if (raw.chunkType === 'zeros') return zeroChunks(entry, offset, size);
+  if (raw.chunkType === 'zeros') return zeroChunks(entry, offset, size, zeros);
   if (inner + size > mostOfChunk) throw useless(`${entry.path} has a chunk that is too large`);
   const [, sha256] = /^sha256:([0-9a-f]{64})$/.exec(digest ?? '') ?? [];
   const end = after(ends, at);
@@ -147,26 +150,31 @@ function chunksOf(raw: Raw, { entry }: TocEntry, ends: Float64Array): LazyChunk[
 }
 
 /** The chunks of a run of zeros, which are nowhere in the blob. */
-function zeroChunks({ path }: TarEntry, offset: number, size: number): LazyChunk[] {
+function zeroChunks({ path }: TarEntry, offset: number, size: number, zeros: ZeroDigests): LazyChunk[] {
   const count = Math.ceil(size / zeroChunk);
   if (count > mostChunks) throw useless(`${path} is too large`);
   return Array.from({ length: count }, (_, i) => {
     const from = i * zeroChunk;
     const length = Math.min(zeroChunk, size - from);
-    const sha256 = length === zeroChunk ? zerosOfChunk() : zeros(length);
+    const sha256 = zeros.of(length);
     return { offset: offset + from, size: length, inner: 0, at: 0, end: 0, sha256 };
   });
 }
 
-function zeros(size: number): Buffer {
-  return Buffer.from(digestOf(Buffer.alloc(size)).slice('sha256:'.length), 'hex');
-}
+/** The digests of zeros in one table, each made once. */
+class ZeroDigests {
+  readonly #known = new Map<number, Buffer>();
+  #left = mostZeros;
 
-let knownZeros: Buffer | undefined;
-
-function zerosOfChunk(): Buffer {
-  knownZeros ??= zeros(zeroChunk);
-  return knownZeros;
+  of(size: number): Buffer {
+    const known = this.#known.get(size);
+    if (known !== undefined) return known;
+    this.#left -= size;
+    if (this.#left < 0) throw useless('its runs of zeros have too many lengths');
+    const made = Buffer.from(hex(digestOf(Buffer.alloc(size))), 'hex');
+    this.#known.set(size, made);
+    return made;
+  }
 }
 
 /** The first boundary after a place. */
