@@ -54,6 +54,16 @@ export function loadKept(folder: string, name: string, place: string, when: 'end
     if (known !== undefined) return known.exports;
     const module = { exports: {} as unknown };
     modules.set(file, module);
+    try {
+      run(file, module);
+    } catch (err) {
+      // As Node does: the next one that needs it tries again, and is not given half a module.
+      modules.delete(file);
+      throw err;
+    }
+    return module.exports;
+  }
+  function run(file: string, module: { exports: unknown }): void {
     const filename = `${folder}${file}`;
     const cachedData = files.get(file);
     const source = readFileSync(filename, 'utf8');
@@ -68,7 +78,6 @@ export function loadKept(folder: string, name: string, place: string, when: 'end
       timer.refresh();
     }
     script.runInThisContext()(module.exports, need, module, filename);
-    return module.exports;
   }
   function keep(): void {
     if (!isNew && runs >= furtherRuns) return;

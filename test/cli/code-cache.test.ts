@@ -117,3 +117,17 @@ function flipped(bytes: Buffer): Buffer {
   copy[at] = (copy[at] ?? 0) ^ 0xff;
   return copy;
 }
+
+test('a file that cannot be loaded now is loaded when it is needed again', () => {
+  writeFileSync(
+    join(dir, 'main.cjs'),
+    `const { renameSync } = require('node:fs');
+    const told = () => { try { return require('./two.cjs').text; } catch (err) { return err.code; } };
+    const first = told();
+    renameSync(__dirname + '/aside.cjs', __dirname + '/three.cjs');
+    console.log(first, told());`.replaceAll('__dirname', JSON.stringify(dir)),
+  );
+  writeFileSync(join(dir, 'two.cjs'), `exports.early = 1; exports.text = require('./three.cjs').text;`);
+  writeFileSync(join(dir, 'aside.cjs'), `exports.text = 'three';`);
+  expect(run()).toBe('ENOENT three');
+});
