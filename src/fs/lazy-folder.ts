@@ -1,5 +1,6 @@
 /** What tells files of lazy layers from others. */
 import { lgetxattr } from '../linux/index.ts';
+import { rootOf } from './real.ts';
 import type { FsEntry } from './view.ts';
 
 /** The name of the folder, in the run folder of a process, in which it serves lazy layers. */
@@ -8,9 +9,15 @@ export const lazyLayers = 'lazy-layers';
 /** The extended attribute in which a lazy layer tells the digest of a file's content; it is not listed. */
 export const digestXattr = 'user.drydock.digest';
 
-/** Whether an entry's file is in a lazy layer. */
-export function isLazy({ hostPath }: FsEntry): boolean {
-  return hostPath.includes(`/${lazyLayers}/`);
+/** The folder of a lazy layer on the host: `ROOT/run/ID/lazy-layers/NUMBER`. */
+const layerFolder = new RegExp(`/run/[^/]+/${lazyLayers}/\\d+$`);
+
+/**
+ * Whether an entry's file is in a lazy layer. The folder of its tree alone tells: the path below it is the image's or
+ * the build context's, which may have folders of the same names, and the attribute on their files.
+ */
+export function isLazy({ hostPath, path }: FsEntry): boolean {
+  return layerFolder.test(hostPath.slice(0, rootOf(hostPath, path)));
 }
 
 /**

@@ -73,7 +73,7 @@ export function* listHost(host: string, path: string): Generator<void, string[]>
 }
 
 /** The length of the part of a host path that is outside its tree. */
-function rootOf(host: string, path: string): number {
+export function rootOf(host: string, path: string): number {
   if (path === '/') return host.length;
   return host.endsWith(path) ? host.length - path.length : host.lastIndexOf('/');
 }

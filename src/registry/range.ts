@@ -41,7 +41,7 @@ export async function blobRange(
     if (!isRange(response, range)) {
       response.destroy();
       throw fail('unsupported', 'registry', `${purpose.doing}: ${purpose.host} does not serve this range`, {
-        hint: 'Layers of this registry must be fetched whole: use another --snapshotter than stargz.',
+        hint: 'Its layers must be fetched whole. Those that are lazy stay so until they are pruned: run drydock prune -a, then build with another --snapshotter than stargz.',
         details: { registry: purpose.host, repository: purpose.repository },
       });
     }

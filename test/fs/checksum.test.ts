@@ -315,3 +315,21 @@ function rows(file: string, sql: string): unknown[] {
     db.close();
   }
 }
+
+test.each(['lazy-layers/1', 'run/1/lazy-layers/1'])(
+  'a file in a folder %s does not choose its digest',
+  (name) => {
+    using tmp = scratch();
+    const dir = plant(tmp.path('tree'), { [`${name}/file`]: 'one' });
+    const file = `${dir}/${name}/file`;
+    lsetxattr(file, 'user.drydock.digest', Buffer.from('0'.repeat(64)));
+    for (const spec of [{ kind: 'folder' as const, dir, rootOwned: true }, layers(dir)]) {
+      writeFileSync(file, 'one');
+      const [all, alone] = [whole, [{ path: `/${name}/file`, wildcard: false, followLinks: true }]];
+      const before = [digest(spec, all), digest(spec, alone)];
+      writeFileSync(file, 'two');
+      expect(digest(spec, all)).not.toBe(before[0]);
+      expect(digest(spec, alone)).not.toBe(before[1]);
+    }
+  },
+);
