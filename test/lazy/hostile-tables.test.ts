@@ -58,6 +58,8 @@ describe('the layer is fetched whole when its table has', () => {
         { ...file, offset: 20 },
       ],
     ],
+    ['a type that is none', [{ ...file, type: 'constructor' }]],
+    ['a symlink without target', [{ type: 'symlink', name: 'link' }]],
     ['an owner beyond 32 bits', [{ ...file, size: 0, uid: 2 ** 40 }]],
     [
       'an attribute larger than Linux takes',

@@ -81,15 +81,15 @@ type Raw = Partial<
     }
 >;
 
-const types: Record<string, TarEntry['type']> = {
-  reg: 'file',
-  dir: 'dir',
-  symlink: 'symlink',
-  hardlink: 'hardlink',
-  char: 'char',
-  block: 'block',
-  fifo: 'fifo',
-};
+const types = new Map<unknown, TarEntry['type']>([
+  ['reg', 'file'],
+  ['dir', 'dir'],
+  ['symlink', 'symlink'],
+  ['hardlink', 'hardlink'],
+  ['char', 'char'],
+  ['block', 'block'],
+  ['fifo', 'fifo'],
+]);
 
 function entriesOf(raws: readonly Raw[], tocAt: number): TocEntry[] {
   if (raws.some((raw) => typeof raw !== 'object' || raw === null)) throw useless('an entry in it is none');
@@ -190,12 +190,13 @@ function after(places: Float64Array, at: number): number | undefined {
 }
 
 function entryOf(raw: Raw): TarEntry {
-  const type = types[raw.type ?? ''];
+  const type = types.get(raw.type);
   const name = text(raw.name);
   const link = text(raw.linkName);
   if (type === undefined) throw useless(`${name} is a ${raw.type}`);
   // Names that are no UTF-8 have lost bytes in JSON.
   if (`${name}${link}`.includes('\ufffd')) throw useless(`the name ${name} is not whole`);
+  if (type === 'symlink' && link === '') throw useless(`the link ${name} has no target`);
   const path = cleanTarPath(name);
   const xattrs = new Map(
     Object.entries(raw.xattrs ?? {}).map(([key, value]) => [key, Buffer.from(text(value), 'base64')]),
