@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { fail } from '../errors/index.ts';
 import type { Limiter } from '../flow/index.ts';
 import { isZeros, LayerTable, type LazyBlob, type PlacedChunk } from './layer-table.ts';
-import { chunkIn, unpackPart } from './unpack-chunk.ts';
+import { chunkIn, isIntact, unpackPart } from './unpack-chunk.ts';
 
 /** Reads a range of a blob. Throws the registry's errors. */
 type FetchRange = (blob: LazyBlob, range: { offset: number; length: number }) => Promise<Buffer>;
@@ -21,7 +21,10 @@ export class LayerContents {
   readonly #table: LayerTable;
   readonly #fetch: FetchRange;
   readonly #limit: Limiter;
+  /** For each chunk, 1 when it is on disk, by what this process or another one has noted. */
   readonly #have: Buffer;
+  /** For each chunk, 1 when this process has seen that the bytes on disk are those that the table names. */
+  readonly #checked: Buffer;
   /** Chunks that are being fetched. */
   readonly #coming = new Map<number, Promise<void>>();
   #window = leastWindow;
@@ -35,6 +38,7 @@ export class LayerContents {
     this.#fetch = fetch;
     this.#limit = limit;
     this.#have = Buffer.alloc(this.#table.chunkCount);
+    this.#checked = Buffer.alloc(this.#table.chunkCount);
   }
 
   get blob(): LazyBlob {
@@ -50,27 +54,43 @@ export class LayerContents {
     const [first, last] = this.#table.chunksOf(file, offset, offset + out.length);
     await this.#bring(first, last);
     const place = this.#table.chunk(file.first).place + offset;
-    this.#withFile('data', 'r', (fd) => {
-      for (let done = 0; done < out.length; ) {
-        const n = readSync(fd, out, done, out.length - done, place + done);
-        if (n === 0) throw fail('corrupt', 'store', 'the fetched contents of a layer are cut short');
-        done += n;
-      }
-    });
+    const n = this.#withFile('data', 'r', (fd) => readAll(fd, out, place));
+    if (n < out.length) throw fail('corrupt', 'store', 'the fetched contents of a layer are cut short');
   }
 
   async #bring(first: number, last: number): Promise<void> {
     const missing: number[] = [];
-    for (let i = first; i <= last; i++) if (this.#have[i] !== 1) missing.push(i);
+    for (let i = first; i <= last; i++) if (this.#checked[i] !== 1) missing.push(i);
     if (missing.length === 0) return;
     this.#lookAgain(first, last);
     const waits: Promise<void>[] = [];
     for (const i of missing) {
-      if (this.#have[i] === 1 || isZeros(this.#table.chunk(i))) continue;
-      if (!this.#coming.has(i)) this.#begin(i, last);
+      if (!this.#coming.has(i)) {
+        if (this.#isHere(i)) continue;
+        this.#begin(i, last);
+      }
       waits.push(this.#coming.get(i) as Promise<void>);
     }
     await Promise.all(waits);
+  }
+
+  /**
+   * Whether a chunk is on disk and whole. What was noted of it is not enough: after a power cut the note may be there
+   * without the bytes. Each process looks once.
+   */
+  #isHere(number: number): boolean {
+    const chunk = this.#table.chunk(number);
+    if (!isZeros(chunk)) {
+      if (this.#have[number] !== 1) return false;
+      const bytes = Buffer.allocUnsafe(chunk.size);
+      const n = this.#withFile('data', 'r', (fd) => readAll(fd, bytes, chunk.place));
+      if (n < chunk.size || !isIntact(bytes, chunk)) {
+        this.#have[number] = 0;
+        return false;
+      }
+    }
+    this.#checked[number] = 1;
+    return true;
   }
 
   /** Another process may have fetched some chunks since, of these and of those that would be fetched with them. */
@@ -134,15 +154,27 @@ export class LayerContents {
       }
     });
     this.#have[number] = 1;
+    this.#checked[number] = 1;
     this.#withFile('have', 'r+', (fd) => writeSync(fd, this.#have, number, 1, number));
   }
 
-  #withFile(name: string, flags: string, use: (fd: number) => unknown): void {
+  #withFile<T>(name: string, flags: string, use: (fd: number) => T): T {
     const fd = openSync(join(this.#folder, name), flags);
     try {
-      use(fd);
+      return use(fd);
     } finally {
       closeSync(fd);
     }
   }
+}
+
+/** Fills `out` from a place in a file. Returns the number of bytes that were there. */
+function readAll(fd: number, out: Buffer, place: number): number {
+  let done = 0;
+  while (done < out.length) {
+    const n = readSync(fd, out, done, out.length - done, place + done);
+    if (n === 0) break;
+    done += n;
+  }
+  return done;
 }

@@ -24,8 +24,13 @@ export function unpackPart(packed: Buffer, size: number, compression: 'estargz' 
 }
 
 /** The bytes of a chunk in its decompressed part. Throws `corrupt` when they have another digest. */
-export function chunkIn(plain: Buffer, { inner, size, sha256 }: LazyChunk): Buffer {
-  const bytes = plain.subarray(inner, inner + size);
-  if (bytes.length === size && createHash('sha256').update(bytes).digest().equals(sha256)) return bytes;
+export function chunkIn(plain: Buffer, chunk: LazyChunk): Buffer {
+  const bytes = plain.subarray(chunk.inner, chunk.inner + chunk.size);
+  if (isIntact(bytes, chunk)) return bytes;
   throw fail('corrupt', 'registry', 'a part of the blob has another digest than its table of contents says');
+}
+
+/** Whether these are the bytes of a chunk, by its size and digest. */
+export function isIntact(bytes: Buffer, { size, sha256 }: LazyChunk): boolean {
+  return bytes.length === size && createHash('sha256').update(bytes).digest().equals(sha256);
 }

@@ -1,6 +1,6 @@
 /** The contents of a lazy layer: what is fetched when a file is read, and what is not. */
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, truncateSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import zlib from 'node:zlib';
@@ -137,4 +137,24 @@ test('chunks of one part are cut out of it; zeros are not fetched', async () => 
   expect(String(await read(contents, one, 0, 3))).toBe('one');
   expect(await read(contents, zeros, 1, 2)).toEqual(Buffer.alloc(2));
   expect(layer.ranges.filter(({ length }) => length > 0).length).toBeLessThanOrEqual(2);
+});
+
+test('bytes that were lost after they were noted, as by a power cut, are fetched again', async () => {
+  const layer = new Layer();
+  const parts = [randomBytes(300_000), randomBytes(300_000)];
+  const file = layer.add(...parts);
+  await read(layer.open(), file, 0, 600_000);
+  const data = join(dir, 'lazy/data');
+  // From the middle of the second chunk on there is a hole, or nothing at all.
+  for (const size of [600_000, 450_000]) {
+    truncateSync(data, 450_000);
+    truncateSync(data, size);
+    layer.ranges.length = 0;
+    const contents = layer.open();
+    for (let i = 0; i < 2; i++) {
+      const found = await read(contents, file, 0, 600_000);
+      expect(found.equals(Buffer.concat(parts))).toBe(true);
+    }
+    expect(layer.ranges).toHaveLength(1);
+  }
 });
