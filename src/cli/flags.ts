@@ -55,7 +55,7 @@ export function parseFlags<const T extends FlagTable>(
   for (const token of tokens) {
     if (token.kind === 'positional') args.push(token.value);
     if (token.kind !== 'option') continue;
-    const spec = table[token.name];
+    const spec = Object.hasOwn(table, token.name) ? table[token.name] : undefined;
     if (spec === undefined) throw unknownFlag(token.rawName, table);
     if (spec.type === 'bool') flags[token.name] = boolValue(token.rawName, token.value);
     else if (spec.type === 'word') flags[token.name] = token.value ?? '';
@@ -78,7 +78,7 @@ function joinDashes(argv: readonly string[], table: FlagTable): string[] {
       : /^-[^-]$/.test(arg)
         ? Object.keys(table).find((key) => table[key]?.short === arg[1])
         : undefined;
-    const spec = name === undefined ? undefined : table[name];
+    const spec = name !== undefined && Object.hasOwn(table, name) ? table[name] : undefined;
     const next = argv[i + 1];
     if (spec !== undefined && !standsAlone(spec) && next?.startsWith('-')) {
       out.push(`--${name}=${next}`);

@@ -174,7 +174,7 @@ function lookAhead(args: readonly string[]): void {
 }
 
 async function find(name: string): Promise<Command> {
-  const entry = commands[name];
+  const entry = Object.hasOwn(commands, name) ? commands[name] : undefined;
   if (entry !== undefined) return (await entry.load()).default;
   const like = nearest(name, Object.keys(commands));
   throw fail('invalid', 'client', `unknown command: drydock ${name}`, {

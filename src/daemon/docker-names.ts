@@ -117,7 +117,7 @@ const renamed: Record<string, Reader> = {
     };
     names.proxies = Object.fromEntries(
       [...members(value)].map(([key, member]) => {
-        const variable = kinds[key];
+        const variable = Object.hasOwn(kinds, key) ? kinds[key] : undefined;
         if (variable === undefined)
           throw new JsonFault(`there is no proxy ${JSON.stringify(key)}`, member.keyAt);
         return [variable, text(member.value)];
@@ -240,7 +240,7 @@ const entitlementNames: Record<string, string> = {
 
 function entitlementsOf(value: JsonValue): string[] {
   return [...members(value)].flatMap(([key, member]) => {
-    const name = entitlementNames[key];
+    const name = Object.hasOwn(entitlementNames, key) ? entitlementNames[key] : undefined;
     if (name === undefined)
       throw new JsonFault(`there is no entitlement ${JSON.stringify(key)}`, member.keyAt);
     return truth(member.value) ? [name] : [];

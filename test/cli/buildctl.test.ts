@@ -75,6 +75,7 @@ test('what it has not, and what cannot be read, is said', async () => {
   const said = async (...args: string[]) =>
     (await cli.run(['buildctl', '--addr', daemon.host, ...args])).stderr;
   expect(await said('build')).toContain('drydock build');
+  expect(await said('constructor')).toContain('unknown command: buildctl constructor');
   expect(await said('debug', 'worker')).toContain('Did you mean `buildctl debug workers`?');
   expect(await said('du', '--format', '{{.ID}}')).toContain('{{json .}}');
   expect(await said('prune', '--keep-storage', 'much')).toContain('no number of megabytes');

@@ -378,6 +378,7 @@ describe('the command itself', () => {
     expect((await cli.ok(['build', '--help'])).stdout).toMatch(/--build-arg NAME\[=VALUE\]/);
     const { code, stderr } = await cli.run(['biuld', '.']);
     expect([code, stderr]).toEqual([1, expect.stringContaining('Did you mean `drydock build`?')]);
+    expect((await cli.run(['constructor'])).stderr).toContain('unknown command: drydock constructor');
     expect((await cli.run(['rmi'])).code).toBe(1);
   });
 });

@@ -36,6 +36,9 @@ test('mistakes are named with what was probably meant', () => {
     expect.objectContaining({ message: 'unknown flag: --tagg', hint: 'Did you mean --tag?' }),
   );
   expect(() => parse('.', '-t')).toThrow('flag needs an argument: -t');
+  // Every object has members of these names.
+  expect(() => parse('--constructor=1')).toThrow('unknown flag: --constructor');
+  expect(() => parse('--toString', '-t', 'x')).toThrow('unknown flag: --toString');
 });
 
 test('the help lists every flag but those that only scripts pass', () => {

@@ -146,6 +146,8 @@ describe("dockerd's daemon.json", () => {
       [{ 'authorization-plugins': ['x'] }, /"authorization-plugins" .* not obeyed: .*policy/],
       [{ builder: { gc: { keep: 1 } } }, /no setting "builder.gc.keep"/],
       [{ builder: { entitlements: { network: true } } }, /no entitlement "network"/],
+      [{ builder: { entitlements: { constructor: true } } }, /no entitlement "constructor"/],
+      [{ proxies: { constructor: 'x' } }, /no proxy "constructor"/],
       [{ hosts: 'unix:///x' }, /daemon.json:1:10: this wants a list/],
       [{ 'min-api-version': 'new' }, /version such as/],
       [{ builder: { gc: { policy: [{ keepStorage: 'much' }] } } }, /no amount of space/],

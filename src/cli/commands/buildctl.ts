@@ -64,7 +64,7 @@ operators need of it.`,
     const words = argv.slice(at);
     const size = words[0] === 'debug' ? 2 : 1;
     const name = words.slice(0, size).join(' ');
-    const run = verbs[name];
+    const run = Object.hasOwn(verbs, name) ? verbs[name] : undefined;
     if (run === undefined) throw unknownVerb(name);
     await run(words.slice(size), () => connectTo(flags, ctx.env, ctx.signal), ctx);
     return 0;
@@ -89,13 +89,13 @@ function beginOfVerb(argv: readonly string[]): number {
   let at = 0;
   while (argv[at]?.startsWith('-')) {
     const name = (argv[at++] as string).replace(/^--?/, '');
-    if (table[name] !== undefined && table[name].type !== 'bool') at++;
+    if (Object.hasOwn(table, name) && table[name]?.type !== 'bool') at++;
   }
   return Math.min(at, argv.length);
 }
 
 function unknownVerb(name: string): Error {
-  const hint = elsewhere[name];
+  const hint = Object.hasOwn(elsewhere, name) ? elsewhere[name] : undefined;
   if (hint !== undefined)
     return fail('unsupported', 'client', `buildctl ${name} is not part of Drydock`, { hint });
   const like = nearest(name, Object.keys(verbs));
