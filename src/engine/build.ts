@@ -16,6 +16,7 @@ import { type PolicyCheck, type SourceJudge, sourceJudge } from './bridge/source
 import type { BridgeResult } from './bridge/types.ts';
 import { BuildCaches, planCaches } from './caches.ts';
 import type { Engine } from './engine.ts';
+import { checkEntitlementNames } from './entitlements.ts';
 import { frontends } from './frontends/table.ts';
 import { beginBuild, endBuild } from './lifetime.ts';
 import { makeOutputs } from './make-outputs.ts';
@@ -78,6 +79,7 @@ async function runOnce(
   sink: ProgressSink,
   signal: AbortSignal,
 ): Promise<Built> {
+  checkEntitlementNames(request.allow);
   const chosen = openOutputs(request.outputs);
   const session = request.offline ? offlineSession(given, request) : given;
   const plan = planCaches(request.cacheTo ?? []);

@@ -1,5 +1,21 @@
-import { fail } from '../errors/index.ts';
+import { fail, nearest } from '../errors/index.ts';
 import { type Graph, NetMode, ProxyMode, SecurityMode } from '../llb/index.ts';
+
+const known = ['network.host', 'security.insecure', 'device'];
+
+/**
+ * Checks the names of the entitlements that a build asks for, such as `network.host` or `device=vendor.com/gpu=one`.
+ * Throws `invalid` for one that there is not: it would grant nothing.
+ */
+export function checkEntitlementNames(asked: readonly string[]): void {
+  for (const entitlement of asked) {
+    const [name = ''] = entitlement.split('=', 1);
+    if (known.includes(name)) continue;
+    throw fail('invalid', 'client', `unknown entitlement ${JSON.stringify(entitlement)}`, {
+      hint: `Did you mean ${nearest(name, known) ?? known.join(', ')}?`,
+    });
+  }
+}
 
 /**
  * Refuses a graph with steps that ask for more than the build was granted. Throws `denied`, which names the step, its

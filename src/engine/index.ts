@@ -14,6 +14,7 @@ export {
   openEngine,
   type RegistryOptions,
 } from './engine.ts';
+export { checkEntitlementNames } from './entitlements.ts';
 export { client, type OpenGateway, withGateway } from './frontends/client.ts';
 export { definition } from './frontends/definition.ts';
 export type { InspectedResult } from './frontends/inspected.ts';

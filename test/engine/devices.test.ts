@@ -87,6 +87,16 @@ RUN ls -d /dev/gpu1 /opt/driver 2>/dev/null | wc -l > /tmp/after`,
     });
   });
 
+  test('is not granted by a name that grants nothing', async () => {
+    await expect(
+      builds.build('RUN true', {}, { allow: ['devices=vendor.com/gpu=one'] }),
+    ).rejects.toMatchObject({
+      code: 'invalid',
+      message: 'unknown entitlement "devices=vendor.com/gpu=one"',
+      hint: 'Did you mean device?',
+    });
+  });
+
   test('fails where the device must be there and is not; an optional one may be missing', async () => {
     await expect(
       builds.build('RUN --device=vendor.com/gpu=nine,required true', {}, { allow: ['device'] }),

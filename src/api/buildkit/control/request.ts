@@ -1,7 +1,7 @@
 /** Reads and checks a SolveRequest from a client of any age. Pure. */
 
 import { type Authority, authorizeEntitlements } from '../../../auth/index.ts';
-import { checkOptionsSize, type OutputSpec } from '../../../engine/index.ts';
+import { checkEntitlementNames, checkOptionsSize, type OutputSpec } from '../../../engine/index.ts';
 import { fail, nearest } from '../../../errors/index.ts';
 import type { CacheOptionsEntry, Exporter, SolveRequest } from '../../../pb/moby/buildkit/v1/control_pb.js';
 import type { CacheSpec } from '../../../remote-cache/index.ts';
@@ -132,8 +132,6 @@ export function checkSizes(request: SolveRequest): void {
   checkOptionsSize([...caches, cache?.ExportAttrsDeprecated ?? {}], "the caches' attributes");
 }
 
-const known = ['network.host', 'security.insecure', 'device'];
-
 /**
  * The entitlements that a build gets: those that it asks for, that the daemon is configured for, and that the caller's
  * authority has. Throws `invalid` for an unknown one, `denied` for one that it asks for and does not get.
@@ -143,13 +141,9 @@ export function grantedEntitlements(
   configured: readonly string[] | undefined,
   authority: Authority,
 ): string[] {
+  checkEntitlementNames(asked);
   for (const entitlement of asked) {
     const [name = ''] = entitlement.split('=', 1);
-    if (!known.includes(name)) {
-      throw fail('invalid', 'client', `unknown entitlement ${JSON.stringify(entitlement)}`, {
-        hint: `Did you mean ${nearest(name, known) ?? known.join(', ')}?`,
-      });
-    }
     if (configured !== undefined && !configured.includes(name)) {
       throw fail(
         'denied',
