@@ -259,14 +259,14 @@ export class TextTeller implements Teller {
     else if (step.triggers > 1) this.#say(`# Executing ${step.triggers} build triggers\n`);
   }
 
-  /** Writes output of a step, some at least, as long as the client reads. Returns whether that was all of it. */
+  /** Writes output of a step, as long as the client reads. Returns whether that was all of it. */
   #tell(step: BuildStep): boolean {
     for (const { digest } of step.vertices) {
-      for (let text = this.#output.take(digest); text !== undefined; text = this.#output.take(digest)) {
+      while (this.#output.has(digest)) {
+        if (this.#stream.isBlocked) return false;
         if (hasContainer(step) && !this.#running) this.#say(` ---> Running in ${containerId(step)}\n`);
         this.#running = true;
-        this.#say(text);
-        if (this.#stream.isBlocked) return !step.vertices.some((each) => this.#output.has(each.digest));
+        this.#say(this.#output.take(digest) ?? '');
       }
     }
     return true;
