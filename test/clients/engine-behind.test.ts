@@ -57,10 +57,15 @@ onLocal('docker in front of an engine', (store) => {
     const args = ['run', '--rm', '-it', '--network', 'none', 'one', 'sh', '-c', command];
     const terminal = new Terminal('/usr/bin/docker', args, env, [30, 100]);
     await terminal.until(/ready/);
-    terminal.resize(31, 101);
+    // docker begins to hear of changes some time after the container has begun to speak.
+    const resizing = setInterval(() => {
+      terminal.resize(30, 101);
+      terminal.resize(31, 101);
+    }, 200);
     terminal.type('typed\r');
     await terminal.until(/got:typed/);
     expect(await terminal.code).toBe(3);
+    clearInterval(resizing);
     terminal.close();
   });
 
