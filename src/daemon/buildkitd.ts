@@ -1,7 +1,7 @@
 /** Makes the daemon's configuration from buildkitd's flags and its file. */
 import { join } from 'node:path';
 import type { BuildkitOptions } from '../api/index.ts';
-import { parseSnapshotter } from '../engine/index.ts';
+import { entitlementNames, parseSnapshotter } from '../engine/index.ts';
 import { fail, nearest } from '../errors/index.ts';
 import { configFolder, inUserNamespace, rootlessProblem, runtimeFolder } from '../linux/index.ts';
 import { daemonFolder } from './address.ts';
@@ -21,8 +21,6 @@ export function defaultAddress(root: string): string {
   return `unix://${sockets === undefined ? join(daemonFolder(root), 'buildkitd.sock') : join(sockets, 'buildkit/buildkitd.sock')}`;
 }
 
-const entitlements = ['network.host', 'security.insecure', 'device'];
-
 /**
  * Makes the configuration; `flags` win over `file`. Throws `invalid` when both workers are switched off, for an unknown
  * entitlement, for a certificate without its key, and for rootless settings of a process that is not.
@@ -34,9 +32,9 @@ export function buildkitdSetup(
 ): BuildkitdSetup {
   const allowed = flags.entitlements ?? file.entitlements ?? [];
   for (const name of allowed) {
-    if (entitlements.includes(name)) continue;
+    if (entitlementNames.includes(name)) continue;
     throw fail('invalid', 'client', `invalid entitlement ${JSON.stringify(name)}`, {
-      hint: `Did you mean ${nearest(name, entitlements) ?? entitlements.join(', ')}?`,
+      hint: `Did you mean ${nearest(name, entitlementNames) ?? entitlementNames.join(', ')}?`,
     });
   }
   const oci = { ...file.oci, ...given(flags.oci) };

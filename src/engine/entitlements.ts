@@ -1,7 +1,8 @@
 import { fail, nearest } from '../errors/index.ts';
 import { type Graph, NetMode, ProxyMode, SecurityMode } from '../llb/index.ts';
 
-const known = ['network.host', 'security.insecure', 'device'];
+/** The names of the entitlements that there are. */
+export const entitlementNames = ['network.host', 'security.insecure', 'device'];
 
 /**
  * Checks the names of the entitlements that a build asks for, such as `network.host` or `device=vendor.com/gpu=one`.
@@ -10,9 +11,9 @@ const known = ['network.host', 'security.insecure', 'device'];
 export function checkEntitlementNames(asked: readonly string[]): void {
   for (const entitlement of asked) {
     const [name = ''] = entitlement.split('=', 1);
-    if (known.includes(name)) continue;
+    if (entitlementNames.includes(name)) continue;
     throw fail('invalid', 'client', `unknown entitlement ${JSON.stringify(entitlement)}`, {
-      hint: `Did you mean ${nearest(name, known) ?? known.join(', ')}?`,
+      hint: `Did you mean ${nearest(name, entitlementNames) ?? entitlementNames.join(', ')}?`,
     });
   }
 }

@@ -14,7 +14,7 @@ export {
   openEngine,
   type RegistryOptions,
 } from './engine.ts';
-export { checkEntitlementNames } from './entitlements.ts';
+export { checkEntitlementNames, entitlementNames } from './entitlements.ts';
 export { client, type OpenGateway, withGateway } from './frontends/client.ts';
 export { definition } from './frontends/definition.ts';
 export type { InspectedResult } from './frontends/inspected.ts';

@@ -3,6 +3,7 @@ import { closeSync, openSync, readSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { fail } from '../errors/index.ts';
 import type { Limiter } from '../flow/index.ts';
+import { readAll } from '../linux/index.ts';
 import { isZeros, LayerTable, type LazyBlob, type PlacedChunk } from './layer-table.ts';
 import { chunkIn, isIntact, unpackPart } from './unpack-chunk.ts';
 
@@ -166,15 +167,4 @@ export class LayerContents {
       closeSync(fd);
     }
   }
-}
-
-/** Fills `out` from a place in a file. Returns the number of bytes that were there. */
-function readAll(fd: number, out: Buffer, place: number): number {
-  let done = 0;
-  while (done < out.length) {
-    const n = readSync(fd, out, done, out.length - done, place + done);
-    if (n === 0) break;
-    done += n;
-  }
-  return done;
 }

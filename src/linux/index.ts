@@ -89,6 +89,7 @@ export {
 export { Nursery } from './nursery.ts';
 export { closeFd, closeFdAside, openIn, openPath, openReal, openRealFile, openRoot } from './open-in.ts';
 export { closeToOthers, ownDatabase, ownFolder } from './own.ts';
+export { readAll } from './read-all.ts';
 export { readText } from './read-text.ts';
 export { removeTree } from './remove-tree.ts';
 export { rootlessProblem } from './rootless-problem.ts';

@@ -1,25 +1,14 @@
 /** The Actions cache on bad days: it refuses, throttles, breaks off, and its URLs and tokens end. */
 import { createHash } from 'node:crypto';
-import { Readable } from 'node:stream';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { ActionsCache, readActionsToken, troubleOf } from '../../src/object-store/index.ts';
 import { type ActionsServer, startActionsCache } from '../kit/actions-cache.ts';
+import { largeObject, thrown } from '../kit/bad-days.ts';
 import { type FaultProxy, startFaultProxy } from '../kit/fault-proxy.ts';
 
 let server: ActionsServer;
 let proxy: FaultProxy;
-const bytes = Buffer.alloc(34_000_000, 'some bytes of a layer; ');
-const source = {
-  size: bytes.length,
-  open: async (start: number, end: number) =>
-    Readable.from([bytes.subarray(start, end)], { objectMode: false }),
-};
-const sum = createHash('sha256').update(bytes).digest('hex');
-const thrown = (work: Promise<unknown>) =>
-  work.then(
-    () => undefined,
-    (err: unknown) => err,
-  );
+const { source, sum } = largeObject(34_000_000);
 
 beforeAll(async () => {
   server = await startActionsCache();

@@ -1,21 +1,15 @@
 /** Azure Blob Storage on bad days: it refuses, throttles, breaks off, tells another time, or its signatures end. */
 import { createHash } from 'node:crypto';
-import { Readable } from 'node:stream';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { type ObjectStore, openObjectStore, troubleOf } from '../../src/object-store/index.ts';
+import { largeObject, thrown } from '../kit/bad-days.ts';
 import { type FaultProxy, startFaultProxy } from '../kit/fault-proxy.ts';
 import { azureSpec, startAzurite, type TestObjectServer } from '../kit/object-stores.ts';
 
 let server: TestObjectServer;
 let proxy: FaultProxy;
 let store: ObjectStore;
-const bytes = Buffer.alloc(34_000_000, 'some bytes of a layer; ');
-const source = {
-  size: bytes.length,
-  open: async (start: number, end: number) =>
-    Readable.from([bytes.subarray(start, end)], { objectMode: false }),
-};
-const sum = createHash('sha256').update(bytes).digest('hex');
+const { source, sum } = largeObject(34_000_000);
 
 beforeAll(async () => {
   server = await startAzurite();
@@ -37,11 +31,6 @@ afterAll(async () => {
 const azureError = (code: string, detail = '') =>
   `<?xml version="1.0"?><Error><Code>${code}</Code><Message>said the store
 RequestId:1</Message>${detail && `<AuthenticationErrorDetail>${detail}</AuthenticationErrorDetail>`}</Error>`;
-const thrown = (work: Promise<unknown>) =>
-  work.then(
-    () => undefined,
-    (err: unknown) => err,
-  );
 const textOf = async (key: string) => Buffer.concat(await (await store.get(key)).stream.toArray()).toString();
 const sumOf = async (key: string) => {
   const hash = createHash('sha256');

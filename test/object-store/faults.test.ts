@@ -1,21 +1,16 @@
 /** Object stores on bad days: they refuse, throttle, break off, tell another time, or say nothing at all. */
 import { createHash } from 'node:crypto';
-import { Readable } from 'node:stream';
+import type { Readable } from 'node:stream';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { type ObjectStore, openObjectStore, troubleOf } from '../../src/object-store/index.ts';
+import { largeObject, thrown } from '../kit/bad-days.ts';
 import { type FaultProxy, startFaultProxy } from '../kit/fault-proxy.ts';
 import { s3Spec, startS3, type TestObjectServer } from '../kit/object-stores.ts';
 
 let server: TestObjectServer;
 let proxy: FaultProxy;
 let store: ObjectStore;
-const bytes = Buffer.alloc(17_000_000, 'some bytes of a layer; ');
-const source = {
-  size: bytes.length,
-  open: async (start: number, end: number) =>
-    Readable.from([bytes.subarray(start, end)], { objectMode: false }),
-};
-const sum = createHash('sha256').update(bytes).digest('hex');
+const { bytes, source, sum } = largeObject(17_000_000);
 
 beforeAll(async () => {
   server = await startS3();
@@ -36,13 +31,6 @@ afterAll(async () => {
 
 const s3Error = (code: string, message = 'said the store') =>
   `<?xml version="1.0"?><Error><Code>${code}</Code><Message>${message}</Message></Error>`;
-
-async function thrown(work: Promise<unknown>): Promise<unknown> {
-  return work.then(
-    () => undefined,
-    (err: unknown) => err,
-  );
-}
 
 async function sumOf(stream: Readable): Promise<string> {
   const hash = createHash('sha256');

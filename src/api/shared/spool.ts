@@ -2,10 +2,10 @@
  * The output of a build's steps, kept for followers that come late or are slow: a little of it in memory, more in a file
  * without a name, which goes with the process whatever ends it.
  */
-import { closeSync, openSync, readSync, unlinkSync } from 'node:fs';
+import { closeSync, openSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { frameHeaderLength } from '../../grpc/index.ts';
-import { writeAll } from '../../linux/index.ts';
+import { readAll, writeAll } from '../../linux/index.ts';
 
 /** The most bytes that are kept in memory. */
 const inMemory = 256 << 10;
@@ -83,7 +83,7 @@ export class Spool {
       return (this.#chunks[0] as Buffer).subarray(at, at + length);
     }
     const bytes = Buffer.allocUnsafe(length);
-    for (let read = 0; read < length; ) read += readSync(this.#fd, bytes, read, length - read, at + read);
+    readAll(this.#fd, bytes, at);
     return bytes;
   }
 
