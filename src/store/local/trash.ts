@@ -32,7 +32,7 @@ export class Trash {
     return true;
   }
 
-  /** Starts deleting in the background. A failure is left to the sweep of this run. */
+  /** Starts deleting in the background. What could not be deleted is tried again next time, and by the sweep of this run. */
   empty(): void {
     if (this.#waiting.length === 0) return;
     const paths = this.#waiting;
@@ -40,7 +40,9 @@ export class Trash {
     this.#work = this.#work.then(() =>
       runTask('store.remove', { paths }).then(
         () => {},
-        () => {},
+        () => {
+          this.#waiting.push(...paths);
+        },
       ),
     );
   }
