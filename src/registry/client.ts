@@ -20,13 +20,14 @@ import {
 } from '../oci/index.ts';
 import { blobStream } from './blob.ts';
 import type { HostCertificates } from './certificates.ts';
-import { domainOf, endpointOf } from './hosts.ts';
+import { domainOf } from './hosts.ts';
 import type { Capability } from './hosts-file.ts';
 import { HostsFiles, hostsFolders } from './hosts-folder.ts';
 import { readBody } from './http.ts';
 import { checkLogin } from './login.ts';
 import { acceptedManifests, checkManifest, type FetchedManifest, maxManifest } from './manifest.ts';
-import { type Mirror, parseMirror, placesOf, type RepositoryPlace } from './mirrors.ts';
+import type { RepositoryPlace } from './mirrors.ts';
+import { Places } from './places.ts';
 import { type BlobRange, blobRange } from './range.ts';
 import { attachReferrer, listReferrers, type Referrer } from './referrers.ts';
 import { listTags } from './tags.ts';
@@ -69,9 +70,9 @@ export interface RegistryContext {
  */
 export class RegistryClient {
   readonly #transport: Transport;
-  readonly #mirrors: ReadonlyMap<string, readonly Mirror[]>;
   readonly #options: RegistryClientOptions;
   readonly #hosts: HostsFiles;
+  readonly #places: Places;
   /** Writers of lists of referrers, one after the other for each list. */
   readonly #lists = new KeyedQueue();
 
@@ -79,9 +80,6 @@ export class RegistryClient {
   constructor(options: RegistryClientOptions) {
     this.#options = options;
     this.#hosts = new HostsFiles(options.hostsFolders ?? hostsFolders());
-    this.#mirrors = new Map(
-      Object.entries(options.mirrors ?? {}).map(([domain, list]) => [domain, list.map(parseMirror)]),
-    );
     this.#transport = new Transport({
       userAgent: options.userAgent,
       insecure: options.insecure ?? [],
@@ -90,6 +88,7 @@ export class RegistryClient {
       backoffMs: options.backoffMs ?? 300,
       idleMs: options.idleMs ?? 60_000,
     });
+    this.#places = new Places(options.mirrors ?? {}, this.#hosts, this.#transport);
   }
 
   /** A client like this one that speaks to a host without TLS, or with a certificate that cannot be verified. */
@@ -120,7 +119,7 @@ export class RegistryClient {
   /** The descriptor of the manifest or index that a reference names now. Asks with HEAD, if that answers enough. */
   async resolve(ref: string, ctx: RegistryContext = {}): Promise<Descriptor> {
     const parsed = parseReference(ref);
-    return this.#fromAny(parsed, byName(parsed), async (place) => {
+    return this.#places.ask(parsed, byName(parsed), async (place) => {
       const response = await this.#transport.call({
         purpose: purposeOf(`resolving ${familiarName(ref)}`, place.domain, place.path),
         path: place.path,
@@ -160,7 +159,7 @@ export class RegistryClient {
    */
   async manifest(ref: string, ctx: RegistryContext = {}): Promise<FetchedManifest> {
     const parsed = parseReference(ref);
-    return this.#fromAny(parsed, byName(parsed), (place) => this.#manifest(place, parsed, ctx));
+    return this.#places.ask(parsed, byName(parsed), (place) => this.#manifest(place, parsed, ctx));
   }
 
   async #manifest(place: RepositoryPlace, ref: Reference, ctx: RegistryContext): Promise<FetchedManifest> {
@@ -201,7 +200,7 @@ export class RegistryClient {
 
   /** The tags of a reference's repository. */
   async tags(ref: string, ctx: RegistryContext = {}): Promise<string[]> {
-    const { domain, path } = await this.#lastOf(parseReference(ref), 'resolve');
+    const { domain, path } = await this.#places.last(parseReference(ref), 'resolve');
     return listTags(this.#transport, domain, path, ctx);
   }
 
@@ -213,7 +212,7 @@ export class RegistryClient {
     const parsed = parseReference(ref);
     const { digest } = parsed;
     if (digest === undefined) throw fail('invalid', 'registry', `${ref} has no digest`);
-    return this.#fromAny(parsed, 'pull', async (place, isLast) => {
+    return this.#places.ask(parsed, 'pull', async (place, isLast) => {
       const list = await listReferrers(this.#transport, place, digest, ctx);
       if (list.length === 0 && !isLast) throw fail('not-found', 'registry', `${place.domain} lists none`);
       return list;
@@ -233,7 +232,7 @@ export class RegistryClient {
     const parsed = parseReference(ref);
     const { digest } = parsed;
     if (digest === undefined) throw fail('invalid', 'registry', `${ref} has no digest`);
-    const place = await this.#writtenAt(parsed);
+    const place = await this.#places.written(parsed);
     await this.#lists.run(ref, () => attachReferrer(this.#transport, place, digest, referrer, manifest, ctx));
   }
 
@@ -259,7 +258,7 @@ export class RegistryClient {
         if (err instanceof DrydockError && err.code === 'canceled') throw err;
       }
     }
-    return this.#fromAny(parsed, 'pull', (place) => blobStream(this.#transport, place, blob, ctx));
+    return this.#places.ask(parsed, 'pull', (place) => blobStream(this.#transport, place, blob, ctx));
   }
 
   /**
@@ -270,7 +269,7 @@ export class RegistryClient {
    */
   async range(ref: string, digest: Digest, range: BlobRange, ctx: RegistryContext = {}): Promise<Buffer> {
     if (range.length === 0) return Buffer.alloc(0);
-    return this.#fromAny(parseReference(ref), 'pull', (place) =>
+    return this.#places.ask(parseReference(ref), 'pull', (place) =>
       blobRange(this.#transport, place, digest, range, ctx),
     );
   }
@@ -279,7 +278,7 @@ export class RegistryClient {
    * The size of a repository's blob in bytes. Throws `not-found`, and `unavailable` when the registry does not tell.
    */
   async blobSize(ref: string, digest: Digest, ctx: RegistryContext = {}): Promise<number> {
-    const { domain, path } = await this.#lastOf(parseReference(ref), 'pull');
+    const { domain, path } = await this.#places.last(parseReference(ref), 'pull');
     const purpose = purposeOf(`looking for ${digest}`, domain, path);
     const at = `blobs/${digest}`;
     const { credentials, signal } = ctx;
@@ -301,7 +300,9 @@ export class RegistryClient {
     ctx: RegistryContext & { push?: boolean } = {},
   ): Promise<boolean> {
     const parsed = parseReference(ref);
-    const { domain, path } = await (ctx.push ? this.#writtenAt(parsed) : this.#lastOf(parsed, 'pull'));
+    const { domain, path } = await (ctx.push
+      ? this.#places.written(parsed)
+      : this.#places.last(parsed, 'pull'));
     const response = await this.#transport.call({
       purpose: purposeOf(`looking for ${digest}`, domain, path, ctx.push),
       path,
@@ -326,7 +327,7 @@ export class RegistryClient {
     ctx: RegistryContext & { mountFrom?: string; onProgress?: (sent: number) => void } = {},
   ): Promise<'exists' | 'mounted' | 'pushed'> {
     const parsed = parseReference(ref);
-    const { domain, path } = await this.#writtenAt(parsed);
+    const { domain, path } = await this.#places.written(parsed);
     const from = ctx.mountFrom === undefined ? undefined : parseReference(ctx.mountFrom);
     const mount = from?.domain === parsed.domain && from.path !== path ? from.path : undefined;
     if (await this.hasBlob(ref, blob.digest, { ...ctx, push: true })) return 'exists';
@@ -344,7 +345,7 @@ export class RegistryClient {
     ctx: RegistryContext = {},
   ): Promise<void> {
     const parsed = parseReference(ref);
-    const place = await this.#writtenAt(parsed);
+    const place = await this.#places.written(parsed);
     const at = parsed.tag ?? parsed.digest ?? 'latest';
     const response = await this.#transport.call({
       purpose: purposeOf(`pushing ${familiarName(ref)}`, place.domain, place.path, true),
@@ -375,69 +376,13 @@ export class RegistryClient {
     const parsed = parseReference(ref);
     const { digest } = parsed;
     if (digest === undefined) throw fail('invalid', 'registry', `${ref} has no digest`);
-    const { domain, path } = await this.#writtenAt(parsed);
+    const { domain, path } = await this.#places.written(parsed);
     const purpose = purposeOf(`deleting ${familiarName(ref)}`, domain, path, true);
     const response = await this.#transport.call({
       purpose: { ...purpose, deletes: true },
       ...{ path, method: 'DELETE', at: `manifests/${digest}`, ok: [200, 202, 204, 404], ...ctx },
     });
     response.resume();
-  }
-
-  /** Asks the domain's mirrors, then the domain itself; throws the last one's error. */
-  async #fromAny<T>(
-    ref: Reference,
-    capability: Capability,
-    ask: (place: RepositoryPlace, isLast: boolean) => Promise<T>,
-  ): Promise<T> {
-    const mirrors = placesOf(ref, this.#mirrors.get(ref.domain)).slice(0, -1);
-    const places = [...mirrors, ...(await this.#placesAt(ref, capability))];
-    for (const place of places.slice(0, -1)) {
-      try {
-        return await ask(place, false);
-      } catch (err) {
-        if (err instanceof DrydockError && err.code === 'canceled') throw err;
-      }
-    }
-    return ask(places.at(-1) as RepositoryPlace, true);
-  }
-
-  /** The places of a repository that can do something, as its `hosts.toml` says; the registry itself without one. */
-  async #placesAt(
-    { domain, path }: Pick<Reference, 'domain' | 'path'>,
-    capability: Capability,
-  ): Promise<[RepositoryPlace, ...RepositoryPlace[]]> {
-    const servers = await this.#hosts.of(domain);
-    if (servers === undefined) return [{ domain, path }];
-    const [first, ...others] = servers.filter(({ capabilities }) => capabilities.includes(capability));
-    if (first === undefined) {
-      throw fail(
-        'denied',
-        'registry',
-        `no server of ${domain} may be asked to ${capability}, says its hosts.toml`,
-        {
-          hint: `Add "${capability}" to the capabilities of one.`,
-        },
-      );
-    }
-    const own = endpointOf(domain).host;
-    const placeOf = (server: typeof first): RepositoryPlace => {
-      this.#transport.learn(server);
-      const namespace = new URL(server.origin).host === own ? undefined : domain;
-      return { domain: server.name, path, namespace };
-    };
-    return [placeOf(first), ...others.map(placeOf)];
-  }
-
-  /** The last of the places that can do something: the registry itself, or what stands for it. */
-  async #lastOf(ref: Reference, capability: Capability): Promise<RepositoryPlace> {
-    const places = await this.#placesAt(ref, capability);
-    return places.at(-1) ?? places[0];
-  }
-
-  /** The place that a repository is written to. */
-  async #writtenAt(ref: Pick<Reference, 'domain' | 'path'>): Promise<RepositoryPlace> {
-    return (await this.#placesAt(ref, 'push'))[0];
   }
 }
 

@@ -1,10 +1,8 @@
-import { randomUUID } from 'node:crypto';
-import { chmodSync, existsSync, lstatSync, mkdirSync, renameSync } from 'node:fs';
+import { existsSync, mkdirSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
-import { errnoCode, fail } from '../../errors/index.ts';
+import { fail } from '../../errors/index.ts';
 import type { Mount } from '../../fs/index.ts';
 import { lazyFolder } from '../../lazy/index.ts';
-import { lchownSync, markTop } from '../../linux/index.ts';
 import type { Digest } from '../../oci/index.ts';
 import { isDue, nextTurn, runTask } from '../../workers/index.ts';
 import { gcLabels, type SnapshotInfo, type Snapshots, snapshotLabels } from '../store.ts';
@@ -12,6 +10,7 @@ import { mergeLabels, parseLabels, type Row } from './db.ts';
 import { layerFolder } from './layout.ts';
 import { forgetLayer } from './mend.ts';
 import { bind, type MountPlaces, overlayMounts, type StackLayer } from './mounts.ts';
+import { clearOrphan, fillFolder, makeFolder } from './new-layer.ts';
 import {
   deleteLease,
   dropSnapshot,
@@ -78,23 +77,16 @@ export class LocalSnapshots implements Snapshots {
     const make = () => {
       const below = this.#checkNew(key, parent);
       const layer = this.#insertActive(key, parent, options.lease);
-      const folder = this.#makeFolder(layer);
+      const folder = makeFolder(this.#shared, layer);
       made = layer;
-      // ext4 places a folder by its name: those of a store that was removed and begun anew would all lie where it was,
-      // among the inodes that were just deleted.
-      markTop(folder);
-      const scattered = join(folder, randomUUID());
-      mkdirSync(scattered, { mode: 0o755 });
-      renameSync(scattered, join(folder, 'fs'));
-      if (this.#shared.snapshotter === 'overlayfs') mkdirSync(join(folder, 'work'), { mode: 0o711 });
-      this.#likeParent(join(folder, 'fs'), below);
+      fillFolder(this.#shared, folder, below);
       return this.#mounts(key, true);
     };
     let toMount: ToMount;
     try {
       toMount = this.#shared.db.write(make);
     } catch (err) {
-      if (made !== undefined) this.#clearOrphan(made);
+      if (made !== undefined) clearOrphan(this.#shared, made);
       throw err;
     }
     try {
@@ -103,44 +95,6 @@ export class LocalSnapshots implements Snapshots {
       await this.remove(key);
       throw err;
     }
-  }
-
-  /** Removes a layer's folder unless it has a row: the id of a transaction that was undone may be in use again. */
-  #clearOrphan(layer: number): void {
-    const { db, layout, trash } = this.#shared;
-    db.write(() => {
-      const row = db.get('SELECT 1 FROM layers WHERE id = ?', layer);
-      if (row === undefined) trash.take(layerFolder(layout, layer));
-    });
-    trash.empty();
-  }
-
-  /** Gives the upper folder the owner and mode of the parent's root, since an overlay shows them as its root's. */
-  #likeParent(dir: string, parentLayer: number | undefined): void {
-    if (parentLayer === undefined) {
-      if ((process.umask() & 0o755) !== 0) chmodSync(dir, 0o755);
-      return;
-    }
-    const stat = lstatSync(join(layerFolder(this.#shared.layout, parentLayer), 'fs'));
-    const mine = lstatSync(dir);
-    if (stat.uid !== mine.uid || stat.gid !== mine.gid) lchownSync(dir, stat.uid, stat.gid);
-    if (stat.mode !== mine.mode) chmodSync(dir, stat.mode & 0o7777);
-  }
-
-  /**
-   * Makes the folder of a new layer, after removing one that was left by a process killed before its transaction ended.
-   */
-  #makeFolder(layer: number): string {
-    const folder = layerFolder(this.#shared.layout, layer);
-    try {
-      mkdirSync(folder, { mode: 0o700 });
-    } catch (err) {
-      if (errnoCode(err) !== 'EEXIST') throw err;
-      this.#shared.trash.take(folder);
-      this.#shared.trash.empty();
-      mkdirSync(folder, { mode: 0o700 });
-    }
-    return folder;
   }
 
   /** Copies the parent's tree to a folder beside, then makes it the snapshot in one step. */
@@ -161,14 +115,14 @@ export class LocalSnapshots implements Snapshots {
       db.write(() => {
         this.#checkNew(key, parent);
         const layer = this.#insertActive(key, parent, lease);
-        const folder = this.#makeFolder(layer);
+        const folder = makeFolder(this.#shared, layer);
         made = layer;
         renameSync(beside, folder);
         deleteLease(db, name);
       });
     } catch (err) {
       db.free(() => deleteLease(db, name));
-      if (made !== undefined) this.#clearOrphan(made);
+      if (made !== undefined) clearOrphan(this.#shared, made);
       trash.take(beside);
       trash.empty();
       throw err;
