@@ -5,6 +5,7 @@ export { type BuildDetails, keptDetails, SourceFiles, type StepFacts, useOf } fr
 export { maskedJson, maskedPieces } from './masked.ts';
 export {
   isNote,
+  longestLine,
   type NoteEnd,
   type NoteHead,
   type NoteOutput,

@@ -3,7 +3,7 @@ import { closeSync, mkdirSync, openSync, readdirSync, renameSync, rmSync } from 
 import { join } from 'node:path';
 import { errnoCode } from '../errors/index.ts';
 import { writeAll } from '../linux/index.ts';
-import { isNote, noteName, unfinishedName, writerOf } from './note-format.ts';
+import { isNote, longestLine, noteName, unfinishedName, writerOf } from './note-format.ts';
 
 /** How many bytes are gathered before they are written. */
 const together = 256 << 10;
@@ -33,9 +33,10 @@ export class NoteFile {
     return this.#size;
   }
 
-  /** Adds a line. Throws the error of a disk that takes no more. */
+  /** Adds a line. Throws for one that no reader would take, and the error of a disk that takes no more. */
   add(line: unknown): void {
     const text = `${JSON.stringify(line)}\n`;
+    if (Buffer.byteLength(text) > longestLine) throw new Error('the line is too long for a note');
     this.#lines.push(text);
     this.#waiting += text.length;
     this.#size += text.length;

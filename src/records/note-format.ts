@@ -11,6 +11,9 @@ import type { BuildDetails } from './details.ts';
 /** The form that this program writes, and the only one that it reads. */
 export const noteVersion = 1;
 
+/** The most bytes of a line. A build whose last line would be longer leaves no note. */
+export const longestLine = 64 << 20;
+
 /** The first line: what was asked for. Times are in ms since the epoch. */
 export interface NoteHead {
   version: number;

@@ -1,6 +1,7 @@
 /** Notes of builds without a daemon: which stay, which go, and what becomes of damaged ones. */
 import { execFileSync } from 'node:child_process';
 import {
+  existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -8,10 +9,12 @@ import {
   rmSync,
   statSync,
   symlinkSync,
+  truncateSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { openHistory } from '../../src/api/buildkit/history/open.ts';
 import { noteHelp } from '../../src/api/notes/help.ts';
@@ -84,6 +87,68 @@ test('notes become records with their own times, and damaged ones are dropped', 
   expect(Number(found?.record.CompletedAt?.seconds) * 1000).toBeLessThanOrEqual(before);
   expect(history.find({ owner: 'peer 8', all: false }, build.ref)).toBeUndefined();
   await history.close();
+});
+
+test('hostile notes are dropped, leave no build under way, and the one beside them is taken in', async () => {
+  const build = begin();
+  await build.ended(built);
+  const head = { ...{ version: 1, owner: '', ref: 'h', at: 1, frontend: '' }, options: {}, outputs: [] };
+  const end = { at: Date.now(), vertices: [], statuses: [], warnings: [], details: { files: [], steps: {} } };
+  const hostile = {
+    'bad-error': [head, { ...end, error: '////' }],
+    'bad-results': [head, { ...end, results: 7 }],
+    'no-times': [
+      { ...head, at: 'now' },
+      { ...end, at: {} },
+    ],
+    'no-owner': [{ ...head, owner: [] }, end],
+    'bad-output': [head, ['v', 1, 1, 7], end],
+    'bad-vertices': [head, { ...end, vertices: [{ digest: vertex, inputs: 7, name: 7, started: 'x' }] }],
+  };
+  for (const [name, lines] of Object.entries(hostile)) {
+    const text = lines.map((line) => JSON.stringify(line)).join('\n');
+    writeFileSync(join(folder(), `000000000000001-${name}`), text);
+  }
+  const huge = join(folder(), '000000000000002-huge');
+  writeFileSync(huge, '');
+  truncateSync(huge, 600 << 20);
+  const history = openHistory(root);
+  const events: string[] = [];
+  history.listen(everybody, ({ type, record }) => events.push(`${type} ${record.Ref}`));
+  await history.settled();
+  expect(history.active(everybody)).toEqual([]);
+  expect((await Array.fromAsync(history.list(everybody))).map(({ Ref }) => Ref)).toContain(build.ref);
+  for (const ref of ['h', build.ref]) {
+    const started = events.filter((event) => event === `started ${ref}`);
+    const over = events.filter((event) => event === `complete ${ref}` || event === `deleted ${ref}`);
+    expect(over).toHaveLength(started.length);
+  }
+  await history.close();
+  expect(readdirSync(folder())).toEqual([]);
+});
+
+test('a note whose record the disk does not take waits for room', async () => {
+  const build = begin();
+  await build.ended(built);
+  const history = openHistory(root);
+  const other = new DatabaseSync(join(root, 'history.db'));
+  other.exec("CREATE TRIGGER full BEFORE INSERT ON builds BEGIN SELECT raise(ABORT, 'disk is full'); END");
+  await history.settled();
+  expect(readdirSync(folder())).toHaveLength(1);
+  other.exec('DROP TRIGGER full');
+  other.close();
+  await history.settled();
+  expect(history.find(everybody, build.ref)?.record.Ref).toBe(build.ref);
+  await history.close();
+  expect(readdirSync(folder())).toEqual([]);
+});
+
+test('a build whose last line no reader would take leaves no note', async () => {
+  const build = begin();
+  for (let i = 0; i < 40; i++)
+    build.sink.vertex({ digest: `${vertex}${i}` as typeof vertex, inputs: [], name: 'x'.repeat(2 << 20) });
+  await build.ended(built);
+  expect(existsSync(folder()) ? readdirSync(folder()) : []).toEqual([]);
 });
 
 test('two that take notes in at the same time leave one record of each', async () => {

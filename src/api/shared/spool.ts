@@ -2,6 +2,7 @@
  * The output of a build's steps, kept for followers that come late or are slow: a little of it in memory, more in a file
  * without a name, which goes with the process whatever ends it.
  */
+import { randomUUID } from 'node:crypto';
 import { closeSync, openSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { frameHeaderLength } from '../../grpc/index.ts';
@@ -30,7 +31,8 @@ export class Spool {
   #full = false;
 
   constructor({ folder, most = 256 << 20 }: SpoolOptions) {
-    this.#path = join(folder, `log-${process.pid}-${++made}`);
+    // Others may write in the folder, and have programs of the same number: the name is one that nobody knows.
+    this.#path = join(folder, `log-${randomUUID()}`);
     this.#most = most;
   }
 
@@ -114,8 +116,6 @@ export class Spool {
     return fd;
   }
 }
-
-let made = 0;
 
 /** How many bytes the whole frames at the beginning take; the first one's length when not even that is whole. */
 function wholeFrames(bytes: Buffer): number {

@@ -57,9 +57,10 @@ interface HistoryBlob {
 interface Recording {
   /**
    * Has the record written, in place of an earlier build's of the same owner and reference. The build's client need not
-   * wait for it: whoever asks for records does (`settled`). Resolves when it is written, and never rejects.
+   * wait for it: whoever asks for records does (`settled`). Never rejects. True: it could be written later, for the disk
+   * takes nothing now, or the history is closed.
    */
-  completed(log: BuildLog, end: RecordedEnd): Promise<void>;
+  completed(log: BuildLog, end: RecordedEnd): Promise<boolean>;
 }
 
 /** Builds that were noted elsewhere, and are not in the history yet. */
@@ -78,9 +79,9 @@ export class History {
   readonly #db: DatabaseSync;
   readonly #limits: Required<HistoryLimits>;
   readonly #active = new Set<OwnedRecord>();
-  readonly #writing = new Set<Promise<void>>();
+  readonly #writing = new Set<Promise<unknown>>();
   /** The writing of the build that ended last. Records are written in the order in which their builds ended. */
-  #last: Promise<void> = Promise.resolve();
+  #last: Promise<unknown> = Promise.resolve();
   /** Lets records be written that wait for their builds' clients to get their answers. */
   readonly #resting = new Set<() => void>();
   readonly #listeners = new Set<(event: HistoryEvent) => void>();
@@ -140,7 +141,10 @@ export class History {
     return {
       completed: (log, end) => {
         // What cannot be recorded is no longer under way either.
-        const forgotten = () => void this.#active.delete(active);
+        const forgotten = () => {
+          if (this.#active.delete(active)) this.#tell({ type: 'deleted', owner, record });
+          return false;
+        };
         const before = this.#last;
         const read = log.keep();
         // A build that is over for long has no client that waits.
@@ -167,13 +171,15 @@ export class History {
     });
   }
 
-  async #completed(active: OwnedRecord, masks: Masks, log: BuildLog, end: RecordedEnd): Promise<void> {
+  /** Writes a record, as far as that is possible now (see `Recording`). */
+  async #completed(active: OwnedRecord, masks: Masks, log: BuildLog, end: RecordedEnd): Promise<boolean> {
     const { owner, record } = active;
     const blobs = await completeRecord(record, masks, log, end);
     const details = pack(Buffer.from(JSON.stringify(end.details ?? keptDetails(log.details, masks))));
     const [packedDetails, ...packed] = await Promise.all([details, ...blobs.map((blob) => blob.packed)]);
     this.#active.delete(active);
-    if (this.#closed) return;
+    if (this.#closed) return true;
+    let later = false;
     try {
       transaction(this.#name, this.#db, () => {
         this.#db.prepare('DELETE FROM builds WHERE owner = ? AND ref = ?').run(owner, record.Ref);
@@ -193,8 +199,10 @@ export class History {
       this.#trim();
     } catch {
       // How a build ended does not hang on its being remembered: on a full disk it is not.
+      later = true;
     }
     this.#tell({ type: 'complete', owner, record });
+    return later;
   }
 
   active(reach: Reach): BuildHistoryRecord[] {
