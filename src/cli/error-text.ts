@@ -1,5 +1,5 @@
 /** An error as the terminal shows it: log tail, Dockerfile excerpt, message with its causes, hint. */
-import { DrydockError, type SourceLocation } from '../errors/index.ts';
+import { DrydockError, maskUrls, type SourceLocation } from '../errors/index.ts';
 
 /** Several lines, each ended by \n; the last says what to do, when we know. */
 export function errorText(error: DrydockError, prefix = 'ERROR: '): string {
@@ -18,7 +18,7 @@ export function errorText(error: DrydockError, prefix = 'ERROR: '): string {
   return out.map((line) => `${line}\n`).join('');
 }
 
-/** The message, then each cause that adds something. */
+/** The message, then each cause that adds something. Terminals of CI are read by many: passwords in URLs are masked. */
 function sentence(error: DrydockError): string {
   let text = error.message;
   let cause = error.cause;
@@ -26,7 +26,7 @@ function sentence(error: DrydockError): string {
     if (cause.message !== '' && !text.includes(cause.message)) text += `: ${cause.message}`;
     cause = cause instanceof DrydockError || cause instanceof Error ? cause.cause : undefined;
   }
-  return text;
+  return maskUrls(text);
 }
 
 /** The lines around the ranges, the guilty ones marked. */

@@ -1,6 +1,14 @@
 /** Turns a wire Definition into a checked graph of vertices. Definitions may be hostile: nothing here recurses. */
 
-import { clip, DrydockError, fail, printable, type SourceLocation, type Stopping } from '../errors/index.ts';
+import {
+  clip,
+  DrydockError,
+  fail,
+  maskUrls,
+  printable,
+  type SourceLocation,
+  type Stopping,
+} from '../errors/index.ts';
 import { nameOf } from '../linux/index.ts';
 import { type Digest, digestOf, maxLayers } from '../oci/index.ts';
 import type { Definition, ExecOp, Location, Op, Source, SourceOp } from '../pb/solver/pb/ops_pb.js';
@@ -23,6 +31,11 @@ export interface Graph {
   vertices: Vertex[];
   /** The output of the definition; undefined for an empty definition (scratch). */
   output: Edge | undefined;
+}
+
+/** A vertex's name as it is told, in progress, errors and records: on one line, and without passwords in its URLs. */
+function shownName(name: string): string {
+  return clip(printable(maskUrls(name)), maxName);
 }
 
 interface Draft {
@@ -123,7 +136,7 @@ function* graphOf(
       op: draft.op,
       inputs: draft.op.inputs.map(edge),
       metadata,
-      name: clip(printable(metadata?.description['llb.customname'] || opName(draft.op)), maxName),
+      name: shownName(metadata?.description['llb.customname'] || opName(draft.op)),
       source: locations.of(draft.was),
     };
     vertices.set(draft.digest, vertex);

@@ -1,6 +1,6 @@
 /** Reads the caches that a build names. A cache that cannot be read is a warning, and the build goes on without it. */
 import { registryDocuments, storeDocuments } from '../distribution/index.ts';
-import { DrydockError, fail, offline } from '../errors/index.ts';
+import { DrydockError, fail, maskUrls, offline } from '../errors/index.ts';
 import {
   type Descriptor,
   type Digest,
@@ -123,14 +123,14 @@ function nameOf(spec: CacheSpec): string {
   try {
     return parseImport(spec).name;
   } catch {
-    return spec.attrs.ref ?? spec.attrs.src ?? `type=${spec.type}`;
+    return maskUrls(spec.attrs.ref ?? spec.attrs.src ?? `type=${spec.type}`);
   }
 }
 
 function refusal(name: string, err: DrydockError): string {
   // The registry client says which reference it was resolving; that is said already.
   const why = err.message.replace(/^resolving \S+: /, '');
-  return `importing cache from ${name}: ${why}; the build goes on without it`;
+  return `importing cache from ${name}: ${maskUrls(why)}; the build goes on without it`;
 }
 
 function remedy(err: DrydockError): string {

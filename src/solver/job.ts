@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { toDrydockError } from '../errors/index.ts';
+import { maskUrls, toDrydockError } from '../errors/index.ts';
 import { type Graph, loadGraphInTurns } from '../llb/index.ts';
 import { digestOf } from '../oci/index.ts';
 import type { Definition } from '../pb/solver/pb/ops_pb.js';
@@ -159,20 +159,21 @@ export class Job {
   }
 
   /** Runs work that is no LLB op (loading the Dockerfile, exporting) and shows it as a vertex of its own. */
-  async inVertex<T>(name: string, work: (progress: VertexProgress) => Promise<T>): Promise<T> {
+  async inVertex<T>(work: string, run: (progress: VertexProgress) => Promise<T>): Promise<T> {
+    const name = maskUrls(work);
     const digest = digestOf(`${this.id} ${name} ${randomUUID()}`);
     const started = now();
     const { sink } = this;
     sink.vertex({ digest, inputs: [], name, started });
     try {
-      const result = await work(boundProgress(digest, sink));
+      const result = await run(boundProgress(digest, sink));
       sink.vertex({ digest, inputs: [], name, started, completed: now() });
       return result;
     } catch (err) {
       const error = toDrydockError(err);
       error.step ??= name;
       error.vertex ??= digest;
-      const message = error.code === 'canceled' ? canceledText : error.message;
+      const message = error.code === 'canceled' ? canceledText : maskUrls(error.message);
       sink.vertex({ digest, inputs: [], name, started, completed: now(), error: message });
       throw error;
     }
