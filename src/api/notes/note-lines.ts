@@ -8,7 +8,7 @@ const readAtOnce = 256 << 10;
 const newline = 0x0a;
 
 /** The file is no note: it is no ordinary file, or has a line that is too long. */
-export class NoNote extends Error {}
+class NoNote extends Error {}
 
 /**
  * The lines of a file, one after the other. Throws `NoNote` for anything but an ordinary file (a FIFO would never be read
