@@ -51,7 +51,7 @@ export function join(
   io: ExecIo,
 ): RuntimeProcess {
   const data = Buffer.from(JSON.stringify(process));
-  return start(joinCommand(target, first, name), target.bundle, io, {
+  return start(joinCommand(target, first, name), io, {
     data,
     hostPids: target.hostPids ? {} : undefined,
   });

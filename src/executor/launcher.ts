@@ -1,7 +1,7 @@
 /** Processes that wait to become the runtimes of containers, so that the next container need not wait for its own. */
-import type { ChildProcess } from 'node:child_process';
 import { closeSync, fchownSync, writeSync } from 'node:fs';
 import { errnoCode, fail } from '../errors/index.ts';
+import type { Child } from '../linux/index.ts';
 import { shellLine, waitingCommand } from './launch.ts';
 import { processOf, type RuntimeProcess, spawnOn } from './process.ts';
 import { pipes, type Stdio, terminal } from './stdio.ts';
@@ -25,15 +25,15 @@ interface LauncherOptions {
 }
 
 interface Waiting {
-  child: ChildProcess;
+  child: Child;
   channel: number;
   stdio: Stdio;
 }
 
 /**
  * Starts the runtimes of an executor. While a step runs and others are to come, one more process is kept waiting: it has
- * its pid namespace and its pipes, and is told what to run when the next step comes. Starting a process stops this one
- * for some ms, the more the larger it is. A waiting process dies with this one.
+ * its pid namespace and its pipes, and is told what to run when the next step comes. A waiting process dies with this
+ * one.
  */
 export class Launcher {
   readonly #hostPids: boolean;
@@ -51,7 +51,7 @@ export class Launcher {
 
   /**
    * Runs a command of `launchCommand` in a folder, the container's bundle. Throws `unavailable` when it cannot be
-   * started, as the end of the process also may tell.
+   * started.
    */
   start(command: readonly string[], cwd: string, io: ExecIo): RuntimeProcess {
     const line = shellLine(command, cwd);
@@ -78,10 +78,12 @@ export class Launcher {
   prepare(): void {
     if (this.#running === 0 || this.#isThere || !this.#expectsMore()) return;
     this.close();
-    this.#spare = waitFor({}, this.#hostPids, this.#owner);
-    this.#spare.child.unref();
-    // What is wrong with it is found when it is to be used.
-    this.#spare.child.on('error', () => {});
+    try {
+      this.#spare = waitFor({}, this.#hostPids, this.#owner);
+      this.#spare.child.hold(false);
+    } catch {
+      // What is wrong is told by the step that needs one.
+    }
   }
 
   /** Ends the waiting process. */
@@ -94,15 +96,14 @@ export class Launcher {
   }
 
   get #isThere(): boolean {
-    const child = this.#spare?.child;
-    return child?.pid !== undefined && child.exitCode === null && child.signalCode === null;
+    return this.#spare?.child.isOver === false;
   }
 
   #take(): Waiting | undefined {
     if (!this.#isThere) return undefined;
     const spare = this.#spare;
     this.#spare = undefined;
-    spare?.child.ref();
+    spare?.child.hold(true);
     return spare;
   }
 }
@@ -115,7 +116,7 @@ function waitFor(
   const stdio = isTerminal ? terminal() : pipes(stdin !== undefined);
   if (owner !== undefined)
     for (const fd of stdio.child) if (fd !== 'ignore') fchownSync(fd, owner.uid, owner.gid);
-  const { child, channel } = spawnOn(stdio, waitingCommand(hostPids), { cwd: '/', hasChannel: true });
+  const { child, channel } = spawnOn(stdio, waitingCommand(hostPids), true);
   return { child, channel: channel as number, stdio };
 }
 

@@ -1,13 +1,12 @@
 /** Starts a program with real pipes and waits for its end. (Steps open /dev/stdout, which a socket does not allow.) */
-import { type ChildProcess, spawn } from 'node:child_process';
-import { closeSync, readFileSync } from 'node:fs';
+import { closeSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { errnoCode, fail } from '../errors/index.ts';
-import { pipe } from '../linux/index.ts';
+import { type Child, pipe, readText, startProgram } from '../linux/index.ts';
 import { endOf, endProcesses, endWithFirst, killTree } from './process-sandbox.ts';
-import { searchPath } from './runtime.ts';
+import { findProgram, searchPath } from './runtime.ts';
 import { pipes, type Stdio, terminal } from './stdio.ts';
 import type { ExecIo } from './types.ts';
 
@@ -27,24 +26,14 @@ export interface RuntimeProcess {
   resize(rows: number, cols: number): void;
 }
 
-const signals: Record<string, number> = {
-  SIGKILL: 9,
-  SIGTERM: 15,
-  SIGINT: 2,
-  SIGHUP: 1,
-  SIGSEGV: 11,
-  SIGABRT: 6,
-};
-
-/** Runs a command. `data` goes to its file descriptor 3. The end tells `unavailable` when it cannot be started. */
+/** Runs a command. `data` goes to its file descriptor 3. Throws `unavailable` when it cannot be started. */
 export function start(
   command: readonly string[],
-  cwd: string,
   io: ExecIo,
   { data, hostPids }: { data?: Buffer; hostPids?: HostPids } = {},
 ): RuntimeProcess {
   const stdio = io.terminal ? terminal() : pipes(io.stdin !== undefined);
-  const { child, channel } = spawnOn(stdio, command, { cwd, hasChannel: data !== undefined });
+  const { child, channel } = spawnOn(stdio, command, data !== undefined);
   if (channel !== undefined && data !== undefined) {
     const socket = new Socket({ fd: channel, readable: false, writable: true });
     socket.on('error', () => {});
@@ -55,26 +44,47 @@ export function start(
 
 /**
  * Starts a program on the child's ends of an input and output, which are closed here. With `hasChannel` it has a pipe to
- * read from as its file descriptor 3, and `channel` is the other end.
+ * read from as its file descriptor 3, and `channel` is the other end. Throws `unavailable` when it cannot be started, and
+ * leaves nothing open then.
  */
 export function spawnOn(
   stdio: Stdio,
-  [program = '', ...args]: readonly string[],
-  { cwd, hasChannel }: { cwd: string; hasChannel: boolean },
-): { child: ChildProcess; channel: number | undefined } {
+  command: readonly string[],
+  hasChannel: boolean,
+): { child: Child; channel: number | undefined } {
+  const [program = ''] = command;
   // A real pipe, too: the runtime opens it by its name.
   const extra = hasChannel ? pipe() : undefined;
   try {
-    const child = spawn(program, args, {
-      cwd,
+    const child = startProgram(pathOf(program), command, {
       env: { PATH: searchPath, LC_ALL: 'C' },
-      stdio: [...stdio.child, ...(extra === undefined ? [] : [extra[0]])],
+      fds: [...stdio.child, ...(extra === undefined ? [] : [extra[0]])],
     });
     return { child, channel: extra?.[1] };
+  } catch (cause) {
+    if (extra !== undefined) closeSync(extra[1]);
+    stdio.drop();
+    throw fail('unavailable', 'exec', `cannot start ${program}: ${(cause as Error).message}`, {
+      cause,
+      hint:
+        errnoCode(cause) === 'ENOENT'
+          ? 'Install util-linux (Debian: apt-get install util-linux).'
+          : undefined,
+    });
   } finally {
     stdio.closeChild();
     if (extra !== undefined) closeSync(extra[0]);
   }
+}
+
+/** Where programs were found. */
+const paths = new Map<string, string>();
+
+/** The path of a program; its name where there is none, which then tells that it cannot be started. */
+function pathOf(program: string): string {
+  const known = paths.get(program) ?? findProgram(program);
+  if (known !== undefined) paths.set(program, known);
+  return known ?? program;
 }
 
 /** A runtime without a pid namespace of its own. */
@@ -84,33 +94,15 @@ interface HostPids {
 }
 
 /** A program that was started, as the runtime of a container. */
-export function processOf(
-  child: ChildProcess,
-  stdio: Stdio,
-  io: ExecIo,
-  hostPids?: HostPids,
-): RuntimeProcess {
+export function processOf(child: Child, stdio: Stdio, io: ExecIo, hostPids?: HostPids): RuntimeProcess {
   const outputs = stdio.connect(io);
-  const isOver = () => child.exitCode !== null || child.signalCode !== null;
   let killed = false;
   let doomed: number | undefined;
-  const exit = new Promise<number>((resolve, reject) => {
-    child.once('error', (cause) => {
-      const missing = errnoCode(cause) === 'ENOENT';
-      reject(
-        fail('unavailable', 'exec', `cannot start ${child.spawnfile}: ${cause.message}`, {
-          cause,
-          hint: missing ? 'Install util-linux (Debian: apt-get install util-linux).' : undefined,
-        }),
-      );
-    });
-    child.once('exit', (code, signal) => resolve(code ?? 128 + (signals[signal ?? ''] ?? 0)));
-  });
-  if (hostPids?.bundle !== undefined && child.pid !== undefined) {
+  if (hostPids?.bundle !== undefined) {
     const pidFile = join(hostPids.bundle, 'init.pid');
-    void endWithFirst(hostPids.bundle, { pidFile, runtime: child.pid, isOver });
+    void endWithFirst(hostPids.bundle, { pidFile, runtime: child.pid, isOver: () => child.isOver });
   }
-  const ended = exit.then(async (code) => {
+  const ended = child.ended.then(async (code) => {
     if (hostPids?.bundle !== undefined) await endProcesses(hostPids.bundle);
     if (doomed !== undefined) await endOf(doomed);
     // All writers are gone with the pid namespace; the bound is for a kernel that lags.
@@ -119,7 +111,10 @@ export function processOf(
     return killed ? 128 + 9 : code;
   });
   ended.catch(() => stdio.close());
-  const first = () => (hostPids === undefined || isOver() ? firstOf(child) : child.pid);
+  const first = () => {
+    if (child.isOver) return undefined;
+    return hostPids === undefined ? firstOf(child.pid) : child.pid;
+  };
   const signal = (name: NodeJS.Signals) => {
     const pid = first();
     if (pid === undefined) return;
@@ -148,7 +143,7 @@ export function processOf(
       const pid = first();
       if (hostPids !== undefined && pid !== undefined) return killTree(pid);
       if (pid !== undefined && end(pid)) return;
-      if (!isOver()) child.kill('SIGKILL');
+      child.kill('SIGKILL');
     },
     resize(rows, cols) {
       // The runtime reads its terminal's size when it is told that it changed.
@@ -169,16 +164,7 @@ function tryKill(pid: number, name: NodeJS.Signals | 0): boolean {
  * The pid of the namespace's first process. The child that was started waits for it, its own child, until the whole
  * namespace has ended.
  */
-function firstOf({ pid, exitCode, signalCode }: ChildProcess): number | undefined {
-  if (pid === undefined || exitCode !== null || signalCode !== null) return undefined;
-  const first = Number(read(`/proc/${pid}/task/${pid}/children`).trim().split(' ')[0]);
+function firstOf(pid: number): number | undefined {
+  const first = Number(readText(`/proc/${pid}/task/${pid}/children`).trim().split(' ')[0]);
   return first > 1 ? first : undefined;
-}
-
-function read(path: string): string {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch {
-    return '';
-  }
 }

@@ -47,7 +47,7 @@ export async function chooseRuntime({
 }): Promise<Runtime> {
   if (named !== undefined) return { command: named, hidden: hiddenFor(named, cgroups) };
   // runc alone runs without cgroups.
-  const crun = cgroups.kind === 'none' ? undefined : find('crun', path);
+  const crun = cgroups.kind === 'none' ? undefined : findProgram('crun', path);
   if (crun === undefined) return usual;
   const runtime = { command: crun, hidden: hiddenFor(crun, cgroups) };
   const key = keyOf(crun, cgroups);
@@ -64,7 +64,7 @@ export async function chooseRuntime({
  * loses what a process writes to its terminal when the process has ended before crun looks for its end the first time.
  */
 export function forTerminal(chosen: Runtime, isNamed: boolean, path = searchPath): Runtime {
-  return !isNamed && isCrun(chosen.command) && find('runc', path) !== undefined ? usual : chosen;
+  return !isNamed && isCrun(chosen.command) && findProgram('runc', path) !== undefined ? usual : chosen;
 }
 
 function isCrun(command: string): boolean {
@@ -76,7 +76,8 @@ function hiddenFor(command: string, { kind, unified }: CgroupHost): string[] {
   return isCrun(command) && kind === 'v1' && unified !== undefined ? [unified] : [];
 }
 
-function find(name: string, path: string): string | undefined {
+/** The path of a program in the folders of a `$PATH`. */
+export function findProgram(name: string, path = searchPath): string | undefined {
   return path
     .split(delimiter)
     .filter((folder) => folder.startsWith('/'))

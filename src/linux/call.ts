@@ -55,6 +55,20 @@ const prototypes = {
   mallopt: 'int mallopt(int param, int value)',
   malloc_trim: 'int malloc_trim(size_t pad)',
   madvise: 'int madvise(uint64_t address, size_t length, int advice)',
+  posix_spawn:
+    'int posix_spawn(void *pid, const char *path, const void *actions, const void *attributes, const char **argv, const char **env)',
+  posix_spawnattr_init: 'int posix_spawnattr_init(void *attributes)',
+  posix_spawnattr_setflags: 'int posix_spawnattr_setflags(void *attributes, int16_t flags)',
+  posix_spawnattr_setsigdefault: 'int posix_spawnattr_setsigdefault(void *attributes, const void *signals)',
+  posix_spawnattr_setsigmask: 'int posix_spawnattr_setsigmask(void *attributes, const void *signals)',
+  posix_spawn_file_actions_init: 'int posix_spawn_file_actions_init(void *actions)',
+  posix_spawn_file_actions_destroy: 'int posix_spawn_file_actions_destroy(void *actions)',
+  posix_spawn_file_actions_adddup2: 'int posix_spawn_file_actions_adddup2(void *actions, int fd, int newFd)',
+  posix_spawn_file_actions_addopen:
+    'int posix_spawn_file_actions_addopen(void *actions, int fd, const char *path, int flags, uint32_t mode)',
+  posix_spawn_file_actions_addchdir_np:
+    'int posix_spawn_file_actions_addchdir_np(void *actions, const char *path)',
+  waitpid: 'int waitpid(int pid, void *status, int options)',
   statx: 'int statx(int dirfd, const char *path, int flags, unsigned int mask, void *buf)',
 };
 
@@ -105,7 +119,11 @@ export function cName(name: string): string | Buffer {
 
 /** The error of the call that failed just now, in the form of Node's own functions. */
 export function fault(syscall: string, path?: string): NodeJS.ErrnoException {
-  const errno = koffi.errno();
+  return faultOf(koffi.errno(), syscall, path);
+}
+
+/** The error of a number of errno(3), in the same form. */
+export function faultOf(errno: number, syscall: string, path?: string): NodeJS.ErrnoException {
   const code = getSystemErrorName(-errno);
   const err: NodeJS.ErrnoException = new Error(
     `${code}: ${syscall}${path === undefined ? '' : ` '${printable(path)}'`} failed`,
