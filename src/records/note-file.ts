@@ -2,7 +2,7 @@
 import { closeSync, mkdirSync, openSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { errnoCode } from '../errors/index.ts';
-import { writeAll } from '../linux/index.ts';
+import { tryLock, writeAll } from '../linux/index.ts';
 import { isNote, longestLine, noteName, unfinishedName, writerOf } from './note-format.ts';
 
 /** How many bytes are gathered before they are written. */
@@ -40,34 +40,40 @@ export class NoteFile {
     this.#lines.push(text);
     this.#waiting += text.length;
     this.#size += text.length;
-    if (this.#waiting >= together) this.#write();
+    if (this.#waiting >= together) this.write();
+  }
+
+  /** Writes the lines that wait, so that others see them. Throws the error of a disk that takes no more. */
+  write(): void {
+    if (this.#fd === undefined) {
+      this.#fd = openIn(this.#folder, this.#path);
+      // Readers lock no empty file, so that nobody else can have the lock yet.
+      tryLock(this.#fd);
+    }
+    writeAll(this.#fd, Buffer.from(this.#lines.join('')));
+    this.#lines = [];
+    this.#waiting = 0;
   }
 
   /** Ends the note, and drops the oldest of too many. `at`: when the build ended, in ms since the epoch. */
   finish(at: number): void {
     const last = join(this.#folder, noteName(at, this.#ref));
-    this.#write();
-    this.#close();
+    this.write();
+    // The lock goes with the descriptor, and an ended note has its name before.
     renameSync(this.#path, last);
+    this.#close();
     // Not each time: a folder costs more to read than a note to write.
     if (Math.floor(at) % rounds === 0) dropOld(this.#folder);
   }
 
   /** Leaves nothing of the note, where that can be removed. */
   abandon(): void {
-    this.#close();
     try {
       rmSync(this.#path, { force: true });
     } catch {
-      // The next note finds it, once this process is gone.
+      // It is taken for the note of a killed process, and dropped with others.
     }
-  }
-
-  #write(): void {
-    this.#fd ??= openIn(this.#folder, this.#path);
-    writeAll(this.#fd, Buffer.from(this.#lines.join('')));
-    this.#lines = [];
-    this.#waiting = 0;
+    this.#close();
   }
 
   #close(): void {
@@ -86,15 +92,15 @@ function openIn(folder: string, path: string): number {
   }
 }
 
-/** Removes the oldest notes of too many, and what killed processes have left. */
+/** Removes the oldest notes of too many; of those, notes of killed processes go first, as their names tell no time. */
 function dropOld(folder: string): void {
   const names = readdirSync(folder).sort();
-  const notes = names.filter(isNote);
   const left = names.filter((name) => {
     const pid = writerOf(name);
     return pid !== undefined && pid !== process.pid && !runs(pid);
   });
-  for (const name of [...notes.slice(0, Math.max(0, notes.length - mostNotes)), ...left])
+  const notes = [...left, ...names.filter(isNote)];
+  for (const name of notes.slice(0, Math.max(0, notes.length - mostNotes)))
     rmSync(join(folder, name), { force: true });
 }
 

@@ -1,7 +1,8 @@
 /**
  * The note of a build that ran without a daemon: a file of JSON lines under the root, which is taken into the history
  * when somebody asks for builds. A command writes it without the libraries that the history needs. The lines are a
- * `NoteHead`, any number of `NoteOutput`s, and a `NoteEnd`; a note without its end is none. Secrets are nowhere in it.
+ * `NoteHead`, any number of `NoteOutput`s and `NoteProgress`es, and a `NoteEnd`. Secrets are nowhere in it. The writer
+ * holds an exclusive lock on the file: a note without its end and without a lock is of a build whose process was killed.
  */
 import { join } from 'node:path';
 import type { Descriptor } from '../oci/index.ts';
@@ -28,12 +29,16 @@ export interface NoteHead {
 /** A piece of a step's output; the data is in base64. */
 export type NoteOutput = readonly [vertex: string, stream: 1 | 2, at: number, data: string];
 
-/** The last line: what became of it. */
-export interface NoteEnd {
-  at: number;
+/** What has changed since the last such line, of a build that takes longer. */
+export interface NoteProgress {
   vertices: readonly VertexEvent[];
   statuses: readonly StatusEvent[];
   warnings: readonly WarningEvent[];
+}
+
+/** The last line: what became of it, and all of its progress. */
+export interface NoteEnd extends NoteProgress {
+  at: number;
   details: BuildDetails;
   /** Of a build that failed: a google.rpc.Status in base64. */
   error?: string;
@@ -57,6 +62,11 @@ export function noteName(at: number, ref: string): string {
 /** Whether a file of the folder is a whole note. */
 export function isNote(name: string): boolean {
   return /^\d{15}-/.test(name);
+}
+
+/** The reference of a whole note's build. */
+export function noteReference(name: string): string {
+  return name.slice(name.indexOf('-') + 1);
 }
 
 /** The name of a note that a process is writing. */

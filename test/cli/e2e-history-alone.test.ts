@@ -1,10 +1,11 @@
 /** Builds of the command without a daemon: they are in the history of their root, for the command and for daemons. */
+import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { buildkitApi } from '../../src/api/buildkit/server.ts';
 import { busyboxRoot } from '../kit/busybox.ts';
-import { Cli } from '../kit/cli.ts';
+import { Cli, outputOf } from '../kit/cli.ts';
 import { startTestDaemon } from '../kit/daemon.ts';
 import { onStores } from '../kit/stores.ts';
 
@@ -88,6 +89,40 @@ onStores('the history of a root without a daemon', (store) => {
     await cli.run(['build', '--check', dir], { env: env() });
     await cli.run(['build', '--call=targets', dir], { env: env() });
     expect(await refs()).toHaveLength(before + 2);
+  });
+
+  test('a build is seen while it runs, and as failed when its process was killed', async () => {
+    const dir = cli.files('slow', { Dockerfile: 'FROM base\nRUN echo begun; sleep 600\n' });
+    const child = cli.start(['build', '-t', 'slow', dir], { env: env() });
+    const gone = once(child, 'close');
+    const newest = async () =>
+      (await ok('history', 'ls', '--format', '{{.Name}} {{.Status}}')).split('\n')[0];
+    await expect.poll(newest, { timeout: 120_000 }).toBe('docker.io/library/slow:latest Running');
+    const daemon = await startTestDaemon({
+      ...store.options('history-alone'),
+      root: cli.root,
+      grpc: (host) => buildkitApi(host),
+    });
+    try {
+      const there = { env: { DRYDOCK_HOST: daemon.host } };
+      const [ref = ''] = (await cli.ok(['history', 'ls', '-q'], there)).stdout.split('\n');
+      const logs = cli.start(['history', 'logs', ref], there);
+      const followed = outputOf(logs);
+      let text = '';
+      logs.stdout?.on('data', (data) => {
+        text += data;
+      });
+      await expect.poll(() => text, { timeout: 120_000 }).toContain('begun');
+      child.kill('SIGKILL');
+      await gone;
+      expect((await followed).code).toBe(0);
+      await expect.poll(newest, { timeout: 120_000 }).toBe('docker.io/library/slow:latest Error');
+      expect(await ok('history', 'inspect', ref)).toContain('the process of the build was killed');
+      expect(await ok('history', 'logs', ref)).toContain('begun');
+      expect(notes()).toEqual([]);
+    } finally {
+      await daemon.stop();
+    }
   });
 
   test('much output is taken in at once, compressed', async () => {

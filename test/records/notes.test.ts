@@ -17,10 +17,14 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { openHistory } from '../../src/api/buildkit/history/open.ts';
+import { Jobs } from '../../src/api/buildkit/jobs/jobs.ts';
 import { noteHelp } from '../../src/api/notes/help.ts';
 import type { Built } from '../../src/engine/index.ts';
-import { noteBuild } from '../../src/records/index.ts';
+import type { StatusResponse } from '../../src/pb/moby/buildkit/v1/status_pb.js';
+import { noteBuild, type RecordedBuild } from '../../src/records/index.ts';
 import { NoteFile } from '../../src/records/note-file.ts';
+
+const patience = { timeout: 120_000 };
 
 let root: string;
 beforeEach(() => {
@@ -52,7 +56,7 @@ async function refs(): Promise<string[]> {
   }
 }
 
-test('a hundred notes wait; the oldest of more go, and so does what a killed process has left', () => {
+test('a hundred notes wait; the oldest of more go, notes of killed processes first', () => {
   const dead = Number(execFileSync('sh', ['-c', 'echo $$'], { encoding: 'utf8' }));
   mkdirSync(folder());
   writeFileSync(join(folder(), `.${dead}-left`), 'half a note');
@@ -194,10 +198,115 @@ test('a disk that takes no note fails no build', async () => {
 
 test('a command keeps to the limits of the daemon that had the history last', async () => {
   const count = async () => (await refs()).length;
-  const daemon = openHistory(root, { maxEntries: 60, maxAge: Number.POSITIVE_INFINITY });
+  const daemon = openHistory(root, { limits: { maxEntries: 60, maxAge: Number.POSITIVE_INFINITY } });
   await daemon.close();
   for (let i = 0; i < 55; i++) await begin().ended(built);
   expect(await count()).toBe(55);
-  await openHistory(root, {}).close();
+  await openHistory(root, { limits: {} }).close();
   expect(await count()).toBe(50);
 });
+
+const log = (build: RecordedBuild, text: string) =>
+  build.sink.log({ vertex, stream: 1, timestamp: 1, data: Buffer.from(text) });
+const step = { digest: vertex, inputs: [], name: 'step', started: 1 };
+
+test('a build that runs is under way for others, with its steps and output, until it has ended', async () => {
+  const jobs = new Jobs();
+  const history = openHistory(root, { jobs });
+  const heard: string[] = [];
+  const stop = history.listen(everybody, ({ type, record }) => heard.push(`${type} ${record.Ref}`));
+  const build = begin();
+  build.sink.vertex(step);
+  log(build, 'first line\n');
+  await expect.poll(() => heard, patience).toEqual([`started ${build.ref}`]);
+  expect(history.active({ owner: 'peer 8', all: false })).toEqual([]);
+  const running = jobs.running(everybody, build.ref);
+  const text = () => replayedText(running?.messages() ?? []);
+  await expect.poll(text, patience).toBe('first line\n');
+  expect(running?.counts).toMatchObject({ total: 1, completed: 0 });
+  log(build, 'second line\n');
+  build.sink.vertex({ ...step, completed: 2 });
+  await build.ended(built);
+  await history.settled();
+  expect(history.active(everybody)).toEqual([]);
+  expect(heard).toEqual([`started ${build.ref}`, `complete ${build.ref}`]);
+  const past = (await history.statusOf(everybody, build.ref)) ?? [];
+  expect(replayedText(await Array.fromAsync(past))).toBe('first line\nsecond line\n');
+  expect(readdirSync(folder())).toEqual([]);
+  stop();
+  await history.close();
+});
+
+test('a secret is not shown while only a piece of it has come', async () => {
+  const build = begin({ 'build-arg:TOKEN': 'hunter-2222' });
+  build.sink.vertex(step);
+  log(build, 'a line\nhunt');
+  await expect.poll(shown, patience).toContain('"name":"step"');
+  for (const name of ['later', 'even later', 'at last']) {
+    build.sink.vertex({ ...step, name });
+    await expect.poll(shown, patience).toContain(name);
+  }
+  log(build, 'er-2222\n');
+  await expect.poll(shown, patience).toContain(Buffer.from('a line\nxxxx').toString('base64').slice(0, 12));
+  const pieces = shown()
+    .split('\n')
+    .flatMap((line) => (line.startsWith('[') ? [Buffer.from(JSON.parse(line)[3], 'base64').toString()] : []));
+  expect(pieces.join('')).not.toMatch(/hunt|2222/);
+  await build.failed(new Error('over'));
+});
+
+test('another process has taken the record: the build is no longer under way, and its end is told', async () => {
+  const [one, two] = [openHistory(root), openHistory(root)];
+  const heard: string[] = [];
+  const build = begin();
+  await expect.poll(() => one.settled().then(() => one.active(everybody).length), patience).toBe(1);
+  const stop = one.listen(everybody, ({ type }) => heard.push(type));
+  await build.ended(built);
+  await two.settled();
+  expect(two.delete(everybody, build.ref)).toBe(true);
+  await one.settled();
+  expect([one.active(everybody), heard, one.find(everybody, build.ref)]).toEqual([
+    [],
+    ['deleted'],
+    undefined,
+  ]);
+  stop();
+  await Promise.all([one.close(), two.close()]);
+});
+
+test('hostile notes of builds that run are dropped once nobody writes them, and lead nowhere else', async () => {
+  const outside = join(root, 'precious');
+  writeFileSync(outside, 'precious');
+  mkdirSync(folder());
+  const head = { version: 1, owner: 'peer 7', ref: 'x', at: 1, frontend: '', options: {}, outputs: [] };
+  const end = { at: 2, vertices: [], statuses: [], warnings: [], details: { files: [], steps: {} } };
+  const lines = (...values: unknown[]) => values.map((each) => `${JSON.stringify(each)}\n`).join('');
+  const notes = {
+    '.1-elsewhere': lines({ ...head, ref: '/../../precious' }, { ...end, at: 0 }),
+    '.1-json': 'no JSON\n',
+    '.1-head': lines({ ...head, ref: 'head', at: 'noon' }),
+    '.1-step': lines({ ...head, ref: 'step' }, { vertices: [{ digest: 7 }], statuses: [], warnings: [] }),
+    '.1-log': lines({ ...head, ref: 'log' }, [vertex, 1, 'noon', 7]),
+    '.1-error': lines({ ...head, ref: 'error' }, { ...end, error: 'AAAA' }),
+  };
+  for (const [name, text] of Object.entries(notes)) writeFileSync(join(folder(), name), text);
+  execFileSync('mkfifo', [join(folder(), '.1-fifo')]);
+  const history = openHistory(root);
+  await history.settled();
+  expect(history.active(everybody)).toEqual([]);
+  await history.close();
+  expect(readFileSync(outside, 'utf8')).toBe('precious');
+  expect(readdirSync(folder())).toEqual(['.1-fifo']);
+});
+
+function shown(): string {
+  return readdirSync(root).includes('notes')
+    ? readdirSync(folder())
+        .map((name) => readFileSync(join(folder(), name), 'utf8'))
+        .join('')
+    : '';
+}
+
+function replayedText(messages: Iterable<StatusResponse>): string {
+  return [...messages].flatMap(({ logs }) => logs.map(({ msg }) => Buffer.from(msg).toString())).join('');
+}

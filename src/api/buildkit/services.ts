@@ -70,7 +70,7 @@ export async function buildkitServices(host: ApiHost, options: BuildkitOptions):
   const closing = new AbortController();
   const gateways = new Gateways();
   const jobs = new Jobs(host.engine.store.runDir);
-  const history = openHistory(host.engine.store.root, options.history ?? {});
+  const history = openHistory(host.engine.store.root, { jobs, limits: options.history ?? {} });
   const known = workerRecord(host, options);
   const worker = () => withPlatforms(known, host, options);
   const solve = solveService({

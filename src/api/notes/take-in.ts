@@ -1,36 +1,47 @@
-/** Takes the notes of builds without a daemon into the history. */
+/** Takes the notes of builds without a daemon into the history, and follows those that run. */
 import { existsSync } from 'node:fs';
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Digest } from '../../oci/index.ts';
-import {
-  isNote,
-  type NoteEnd,
-  type NoteHead,
-  type NoteOutput,
-  notesFolder,
-  noteVersion,
-} from '../../records/index.ts';
+import { isNote, noteReference, notesFolder, writerOf } from '../../records/index.ts';
 import type { History, NotedBuilds } from '../buildkit/history/history.ts';
+import type { Jobs } from '../buildkit/jobs/jobs.ts';
 import { solveRequest } from '../buildkit/jobs/record-build.ts';
 import { BuildLog } from '../shared/build-log.ts';
-import { decodedError } from './note-error.ts';
+import { FollowedNote } from './followed-note.ts';
 import { noteLines } from './note-lines.ts';
+import { NoteReading } from './note-reading.ts';
+import { recordedEnd } from './recorded-end.ts';
 
 /**
  * The notes under a root. A note is gone once its record is written, and waits on while the disk takes no record. What is
- * no note is dropped.
+ * no note is dropped. `jobs` get the logs of the builds that run.
  */
-export function notedUnder(root: string): NotedBuilds {
+export function notedUnder(root: string, jobs: Jobs): NotedBuilds {
   const folder = notesFolder(root);
+  /** By the names of their files while they run. */
+  const followed = new Map<string, FollowedNote>();
   let taking: Promise<void> | undefined;
+  let closed = false;
+  const follow = async (history: History, name: string) => {
+    const note = await FollowedNote.open(join(folder, name), { history, jobs }, () => followed.delete(name));
+    if (note === undefined) return;
+    if (closed) note.close();
+    else followed.set(name, note);
+  };
   const takeAll = async (history: History) => {
     if (!existsSync(folder)) return;
-    const names = (await readdir(folder).catch(() => [])).filter(isNote).sort();
-    for (const name of names) {
+    const names = (await readdir(folder).catch(() => [])).sort();
+    // What has ended meanwhile is taken in by those who followed it.
+    await Promise.all([...followed.values()].map((note) => note.look()));
+    const known = new Set([...followed.values()].map(({ ref }) => ref));
+    for (const name of names.filter(isNote)) {
+      if (known.has(noteReference(name))) continue;
       const path = join(folder, name);
       const waits = await takeIn(history, path).catch(isOfTheSystem);
       if (!waits) await rm(path, { force: true }).catch(() => {});
+    }
+    for (const name of names) {
+      if (writerOf(name) !== undefined && !followed.has(name)) await follow(history, name).catch(() => {});
     }
   };
   return {
@@ -39,6 +50,11 @@ export function notedUnder(root: string): NotedBuilds {
         taking = undefined;
       });
       return taking;
+    },
+    close() {
+      closed = true;
+      for (const note of followed.values()) note.close();
+      followed.clear();
     },
   };
 }
@@ -53,54 +69,16 @@ async function takeIn(history: History, path: string): Promise<boolean> {
   const log = new BuildLog();
   const read = log.keep();
   try {
-    let head: NoteHead | undefined;
-    let end: NoteEnd | undefined;
-    for await (const line of noteLines(path)) {
-      const value = JSON.parse(line) as NoteHead | NoteOutput | NoteEnd;
-      if (head === undefined) {
-        head = value as NoteHead;
-        if (head.version !== noteVersion) return false;
-      } else if (isOutput(value)) {
-        const [vertex, stream, timestamp, data] = value;
-        log.log({ vertex: vertex as Digest, stream, timestamp, data: Buffer.from(data, 'base64') });
-      } else end = value as NoteEnd;
-    }
+    const note = new NoteReading(log);
+    for await (const line of noteLines(path)) note.line(line);
+    const { head, end } = note;
     if (head === undefined || end === undefined) return false;
-    tell(log, end);
     const { owner, ref, at } = head;
-    if (typeof owner !== 'string' || typeof ref !== 'string') return false;
-    if (!Number.isFinite(at) || !Number.isFinite(end.at)) return false;
     // Read before the record begins, which would be under way for ever.
-    const how = { ...recordedEnd(end), at: end.at };
+    const how = recordedEnd(end);
     return await history.started(owner, ref, solveRequest(ref, head), at).completed(log, how);
   } finally {
     log.end();
     read();
   }
-}
-
-function isOutput(value: NoteHead | NoteOutput | NoteEnd): value is NoteOutput {
-  return Array.isArray(value);
-}
-
-function tell(log: BuildLog, { vertices, statuses, warnings }: NoteEnd): void {
-  for (const event of vertices) log.vertex(event);
-  for (const event of statuses) log.status(event);
-  for (const event of warnings) log.warning(event);
-}
-
-function recordedEnd({ details, error, response, results, documents, predicates }: NoteEnd) {
-  return {
-    details,
-    error: error === undefined ? undefined : decodedError(error),
-    response: response && { ...response },
-    results: new Map(results ?? []),
-    documents: documents?.map((each) => Buffer.from(each, 'base64')),
-    predicates: new Map(
-      predicates?.map(([name, predicateType, value]) => [
-        name,
-        { predicateType, predicate: async () => value as Record<string, unknown> },
-      ]),
-    ),
-  };
 }

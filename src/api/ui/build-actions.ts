@@ -17,8 +17,11 @@ async function cancel({ host, builds, authority, names: [ref = ''] }: UiCall) {
     await builds.find(reach, ref);
     throw fail('conflict', 'client', `the build ${ref} has ended`);
   }
-  // One that has just ended needs no more.
-  host.builds?.cancel(reach, ref);
+  if ((host.builds?.cancel(reach, ref) ?? 0) === 0 && builds.isElsewhere(reach, ref)) {
+    throw fail('conflict', 'client', `the build ${ref} runs in another process, without a daemon`, {
+      hint: 'End it there, with Ctrl-C.',
+    });
+  }
   return { json: {} };
 }
 

@@ -130,6 +130,11 @@ export class UiBuilds {
     return this.#active(reach, ref) !== undefined;
   }
 
+  /** Whether a build within reach runs in another process. */
+  isElsewhere(reach: Reach, ref: string): boolean {
+    return this.#active(reach, ref)?.elsewhere === true;
+  }
+
   /** A running build; one's own comes before another's, as in the history. */
   #active(reach: Reach, ref: string): OwnedRecord | undefined {
     const named = this.#observed.history.activeOf(reach).filter(({ record }) => record.Ref === ref);

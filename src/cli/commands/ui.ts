@@ -4,7 +4,7 @@ import type { LinkServer } from '../ui/link-server.ts';
 
 export default command({
   usage: '',
-  summary: `Open the web page of a daemon: its builds, live and past. Without a daemon: the builds that ended here. Browsers cannot speak to a unix socket, so the command listens
+  summary: `Open the web page of a daemon: its builds, live and past. Without a daemon: the builds of this root. Browsers cannot speak to a unix socket, so the command listens
 on loopback until it is stopped, and lets in who follows the link that it prints, once.`,
   flags: {
     open: { type: 'bool', help: 'Have the browser follow the link, where there is a screen (default true)' },

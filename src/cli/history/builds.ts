@@ -26,7 +26,7 @@ export interface BuildHistory {
 export async function openHistory(ctx: CommandContext): Promise<BuildHistory> {
   const remote = await ctx.remote();
   return remote === undefined
-    ? historyHere((await ctx.engine()).store.root)
+    ? historyHere((await ctx.engine()).store.root, ctx.signal)
     : historyAt(remote.endpoint, ctx.signal);
 }
 
@@ -76,22 +76,27 @@ function historyAt(endpoint: Endpoint, signal: AbortSignal): BuildHistory {
 /** Everybody's builds: the root is the caller's. */
 export const everybody = { owner: '', all: true };
 
-async function historyHere(root: string): Promise<BuildHistory> {
-  const [{ openHistory: openAt }, { recordFilter }] = await Promise.all([
+async function historyHere(root: string, signal: AbortSignal): Promise<BuildHistory> {
+  const [{ openHistory: openAt }, { recordFilter }, { Jobs }, { followed }] = await Promise.all([
     import('../../api/buildkit/history/open.ts'),
     import('../../api/buildkit/history/filter.ts'),
+    import('../../api/buildkit/jobs/jobs.ts'),
+    import('../../api/shared/followed.ts'),
   ]);
-  const history = openAt(root);
+  const jobs = new Jobs();
+  const history = openAt(root, { jobs });
   await history.settled();
   return {
     async list(filters) {
       const fits = recordFilter(filters);
-      const records: BuildHistoryRecord[] = [];
+      const records = history.active(everybody);
       for await (const record of history.list(everybody)) if (fits(record)) records.push(record);
       return records;
     },
     async *progress(ref) {
-      const messages = await history.statusOf(everybody, ref);
+      const running = jobs.running(everybody, ref);
+      const messages =
+        running === undefined ? await history.statusOf(everybody, ref) : followed(running, signal);
       if (messages === undefined) throw fail('not-found', 'client', `no such build ${ref}`);
       yield* messages;
     },

@@ -2,7 +2,8 @@
 
 import { ownAuthority } from '../../auth/index.ts';
 import type { Engine } from '../../engine/index.ts';
-import type { RecordBuild } from '../../records/index.ts';
+import { both } from '../../progress/index.ts';
+import { type RecordBuild, showBuild } from '../../records/index.ts';
 import { type LinkServer, openLink } from './link-server.ts';
 
 interface BuildPage extends LinkServer {
@@ -30,7 +31,7 @@ export async function openBuildPage(
     import('../../api/ui/server.ts'),
   ]);
   const jobs = new Jobs(runDir);
-  const history = openHistory(root);
+  const history = openHistory(root, { jobs });
   const authority = ownAuthority();
   const running = new Map<string, () => void>();
   const cancel = (_: unknown, ref: string) => {
@@ -48,7 +49,25 @@ export async function openBuildPage(
     get opened() {
       return server.opened;
     },
-    record: recordBuild({ jobs, history }),
+    record: (asked) => {
+      const kept = recordBuild({ jobs, history })(asked);
+      const shown = showBuild(root)({ ...asked, ref: kept.ref });
+      return {
+        ref: kept.ref,
+        sink: both(kept.sink, shown.sink),
+        async ended(built) {
+          await kept.ended(built);
+          // Others are told that it runs until its record is there.
+          await history.settled();
+          await shown.ended(built);
+        },
+        async failed(error) {
+          await kept.failed(error);
+          await history.settled();
+          await shown.failed(error);
+        },
+      };
+    },
     runs: (ref, stop) => void running.set(ref, stop),
     async close() {
       ui.close();

@@ -25,6 +25,9 @@ import { decodeStatusParts } from './status-blob.ts';
 /** How long a record waits when its build has ended, in ms. Its making takes as long as the rest of a cached build. */
 const restMs = 50;
 
+/** How often builds without a daemon are looked for while somebody listens, in ms. */
+const watchMs = 1000;
+
 /** How many rows are read at one time. */
 const pageRows = 500;
 
@@ -54,24 +57,31 @@ interface HistoryBlob {
 }
 
 /** A running build on its way into the history. */
-interface Recording {
+export interface Recording {
   /**
    * Has the record written, in place of an earlier build's of the same owner and reference. The build's client need not
    * wait for it: whoever asks for records does (`settled`). Never rejects. True: it could be written later, for the disk
    * takes nothing now, or the history is closed.
    */
   completed(log: BuildLog, end: RecordedEnd): Promise<boolean>;
+  /** The build is followed no longer: another process has its record, or nobody has. */
+  elsewhere(): void;
 }
 
 /** Builds that were noted elsewhere, and are not in the history yet. */
 export interface NotedBuilds {
+  /** Writes the records of those that have ended, and begins those of the ones that run. */
   takeIn(history: History): Promise<void>;
+  /** Lets those go that run. */
+  close(): void;
 }
 
 /** A record with the owner of its build (`identityKey`). */
 export interface OwnedRecord {
   readonly owner: string;
   readonly record: BuildHistoryRecord;
+  /** Whether it is a running build of another process. */
+  readonly elsewhere?: boolean;
 }
 
 /** The history. Each question says whose records may be seen; others are as if they were not there. */
@@ -87,6 +97,7 @@ export class History {
   readonly #listeners = new Set<(event: HistoryEvent) => void>();
   readonly #name: DatabaseName;
   readonly #noted: NotedBuilds | undefined;
+  #watching: NodeJS.Timeout | undefined;
   #closed = false;
 
   /**
@@ -121,6 +132,8 @@ export class History {
     await this.settled();
     if (this.#closed) return;
     this.#closed = true;
+    clearInterval(this.#watching);
+    this.#noted?.close();
     this.#db.close();
   }
 
@@ -131,11 +144,14 @@ export class History {
     if (this.#writing.size > 0) await Promise.all(this.#writing);
   }
 
-  /** Begins the record of a build. Passwords in the request are nowhere in it. `at`: when it began, in ms since the epoch. */
-  started(owner: string, ref: string, request: SolveRequest, at = Date.now()): Recording {
+  /**
+   * Begins the record of a build. Passwords in the request are nowhere in it. `at`: when it began, in ms since the epoch,
+   * of a build of another process.
+   */
+  started(owner: string, ref: string, request: SolveRequest, at?: number): Recording {
     const masks = masksOf(request);
-    const record = beginRecord(ref, request, masks, at);
-    const active = { owner, record };
+    const record = beginRecord(ref, request, masks, at ?? Date.now());
+    const active = { owner, record, elsewhere: at !== undefined };
     this.#active.add(active);
     this.#tell({ type: 'started', owner, record });
     return {
@@ -156,6 +172,13 @@ export class History {
         this.#last = writing;
         this.#writing.add(writing);
         return writing.finally(() => this.#writing.delete(writing));
+      },
+      elsewhere: () => {
+        this.#active.delete(active);
+        if (this.#closed) return;
+        const found = this.find({ owner, all: false }, ref);
+        if (found !== undefined) return this.#tell({ type: 'complete', ...found });
+        this.#tell({ type: 'deleted', owner, record: create(BuildHistoryRecordSchema, { Ref: ref }) });
       },
     };
   }
@@ -212,6 +235,11 @@ export class History {
   /** The running builds with their owners. */
   activeOf(reach: Reach): OwnedRecord[] {
     return [...this.#active].filter(({ owner }) => reaches(reach, owner));
+  }
+
+  /** Whether a build of this owner and reference runs. */
+  isActive(owner: string, ref: string): boolean {
+    return [...this.#active].some((each) => each.owner === owner && each.record.Ref === ref);
   }
 
   /** The ended builds, newest first. Each is read when it is asked for, for one may be as large as a request. */
@@ -356,7 +384,14 @@ export class History {
       if (reaches(reach, event.owner)) listener(event);
     };
     this.#listeners.add(told);
-    return () => this.#listeners.delete(told);
+    // Builds without a daemon begin unheard.
+    this.#watching ??= setInterval(() => void this.#noted?.takeIn(this).catch(() => {}), watchMs).unref();
+    return () => {
+      this.#listeners.delete(told);
+      if (this.#listeners.size > 0) return;
+      clearInterval(this.#watching);
+      this.#watching = undefined;
+    };
   }
 
   #tell(event: HistoryEvent): void {

@@ -18,7 +18,7 @@ export class Jobs {
    * Begins the log of a build, or goes on with one. The function ends the log, and the build is no longer known. Throws
    * `exists` when the owner has a running build of this reference.
    */
-  start(owner: string, ref: string, log = this.#newLog()): { log: BuildLog; end(): void } {
+  start(owner: string, ref: string, log = this.newLog()): { log: BuildLog; end(): void } {
     const forget = this.#running.add(owner, ref, log);
     if (forget === undefined) throw fail('exists', 'client', `job ID ${ref} exists`);
     const end = () => {
@@ -28,7 +28,8 @@ export class Jobs {
     return { log, end };
   }
 
-  #newLog(): BuildLog {
+  /** A log that belongs to no build yet. */
+  newLog(): BuildLog {
     return new BuildLog(this.#folder === undefined ? {} : { folder: this.#folder });
   }
 
