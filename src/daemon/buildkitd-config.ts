@@ -9,6 +9,7 @@ import type { DnsConfig } from '../network/index.ts';
 import type { HostCertificates } from '../registry/index.ts';
 import { checkKeys, type Keys } from './buildkitd-keys.ts';
 import { type WorkerConfig, workerAt, workerKeys } from './buildkitd-worker.ts';
+import { logFormats } from './log.ts';
 import { TomlReader } from './toml-reader.ts';
 
 /** The settings of a buildkitd.toml, or of buildkitd's flags, that Drydock acts on. */
@@ -166,8 +167,8 @@ export function readBuildkitdToml(text: string, file: string): ReadConfig {
     proxyNetwork: at.bool('proxyNetwork'),
     provenanceEnvDir: at.text('provenanceEnvDir'),
     sharedCachePlace: at.text('shared-cache', 'place'),
-    logFormat: at.text('log', 'format') === 'json' ? 'json' : undefined,
-    logLevel: logLevelOf(at.text('log', 'level')),
+    logFormat: at.oneOf(logFormats, 'log', 'format'),
+    logLevel: logLevelOf(at.oneOf(levels, 'log', 'level')),
     entitlements: at.list('insecure-entitlements'),
     addresses: at.list('grpc', 'address'),
     metricsAddress: at.text('grpc', 'debugAddress'),
@@ -179,7 +180,7 @@ export function readBuildkitdToml(text: string, file: string): ReadConfig {
           ca: at.text('grpc', 'tls', 'ca'),
         }
       : undefined,
-    history: { maxEntries: at.number('history', 'maxEntries'), maxAge: at.duration('history', 'maxAge') },
+    history: { maxEntries: at.count('history', 'maxEntries'), maxAge: at.duration('history', 'maxAge') },
     dns: at.has('dns')
       ? {
           nameservers: at.list('dns', 'nameservers'),
@@ -230,10 +231,12 @@ function certificatesAt(at: TomlReader, host: string): HostCertificates | undefi
   return ca === undefined && keypairs.length === 0 ? undefined : { ca, keypairs };
 }
 
+const levels = ['panic', 'fatal', 'error', 'warn', 'warning', 'info', 'debug', 'trace'] as const;
+
 /** Our level for a level of buildkitd; undefined for an unknown one. */
 export function logLevelOf(level: string | undefined): BuildkitdConfig['logLevel'] {
-  const levels = { error: 'error', warn: 'warn', info: 'info', debug: 'debug', trace: 'debug' } as const;
-  return level !== undefined && Object.hasOwn(levels, level)
-    ? levels[level as keyof typeof levels]
-    : undefined;
+  const known = levels.find((each) => each === level);
+  if (known === 'panic' || known === 'fatal') return 'error';
+  if (known === 'trace') return 'debug';
+  return known === 'warning' ? 'warn' : known;
 }

@@ -250,8 +250,11 @@ function entitlementsOf(value: JsonValue): string[] {
 function historyOf(value: JsonValue): DockerNames['history'] {
   const at = fields(value, ['maxEntries', 'maxAge'], 'builder.history');
   const [entries, age] = [at('maxEntries'), at('maxAge')];
-  if (entries !== undefined && (entries.type !== 'number' || !Number.isInteger(entries.value))) {
-    throw new JsonFault('"maxEntries" is a number', entries.at);
+  if (
+    entries !== undefined &&
+    (entries.type !== 'number' || !Number.isInteger(entries.value) || entries.value < 0)
+  ) {
+    throw new JsonFault('"maxEntries" is a number from 0 on', entries.at);
   }
   return {
     ...(entries?.type === 'number' ? { maxEntries: entries.value } : {}),

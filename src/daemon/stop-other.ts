@@ -26,7 +26,7 @@ export async function stopOtherDaemon(root: string, signal: AbortSignal): Promis
   try {
     if (tryLock(fd)) return undefined;
     const pid = Number(readFileSync(file, 'utf8'));
-    if (pid !== lockHolder(fstatSync(fd).ino)) {
+    if (!lockHolders(fstatSync(fd).ino).has(pid)) {
       throw fail('conflict', 'host', `the daemon of ${root} is not a process that is seen from here`, {
         hint: 'Stop it in the container, or on the machine, where it was started.',
       });
@@ -48,11 +48,15 @@ export async function stopOtherDaemon(root: string, signal: AbortSignal): Promis
   }
 }
 
-/** The process that has a file locked as a whole, by the kernel's list: proc(5), /proc/locks. */
-function lockHolder(inode: number): number | undefined {
+/**
+ * The processes that have a file locked as a whole, by the kernel's list: proc(5), /proc/locks. Files of other filesystems
+ * may have the same number, and which filesystem it is has other names there than in stat(2).
+ */
+function lockHolders(inode: number): Set<number> {
+  const holders = new Set<number>();
   for (const line of readFileSync('/proc/locks', 'utf8').split('\n')) {
     const found = /FLOCK +\w+ +WRITE +(\d+) +\w+:\w+:(\d+) /.exec(line);
-    if (Number(found?.[2]) === inode) return Number(found?.[1]);
+    if (Number(found?.[2]) === inode) holders.add(Number(found?.[1]));
   }
-  return undefined;
+  return holders;
 }

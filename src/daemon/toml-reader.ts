@@ -20,7 +20,11 @@ export class TomlReader {
 
   #get(path: readonly string[]): TomlValue | undefined {
     let value: TomlValue | undefined = this.#table;
-    for (const name of path) value = isTable(value) && Object.hasOwn(value, name) ? value[name] : undefined;
+    for (const [at, name] of path.entries()) {
+      if (value === undefined) return undefined;
+      if (!isTable(value)) throw this.#wrong(path.slice(0, at), 'a table');
+      value = Object.hasOwn(value, name) ? value[name] : undefined;
+    }
     return value;
   }
 
@@ -39,7 +43,9 @@ export class TomlReader {
 
   /** The keys of a table. */
   names(...path: string[]): string[] {
-    return Object.keys((this.#get(path) as object | undefined) ?? {});
+    const value = this.#get(path) ?? {};
+    if (isTable(value)) return Object.keys(value);
+    throw this.#wrong(path, 'a table');
   }
 
   /** A list of tables; empty when it is missing. */
@@ -73,8 +79,23 @@ export class TomlReader {
 
   number(...path: string[]): number | undefined {
     const value = this.#get(path);
-    if (value === undefined || typeof value === 'number') return value;
-    throw this.#wrong(path, 'a number');
+    if (value === undefined || (typeof value === 'number' && Number.isInteger(value))) return value;
+    throw this.#wrong(path, 'a whole number');
+  }
+
+  /** A number from 0 on. */
+  count(...path: string[]): number | undefined {
+    const value = this.number(...path);
+    if (value === undefined || value >= 0) return value;
+    throw this.#wrong(path, 'a number from 0 on');
+  }
+
+  /** One of several texts. */
+  oneOf<T extends string>(known: readonly T[], ...path: string[]): T | undefined {
+    const value = this.text(...path);
+    const found = known.find((each) => each === value);
+    if (value === undefined || value === '' || found !== undefined) return found;
+    throw this.#wrong(path, known.join(' or '));
   }
 
   textOrNumber(...path: string[]): string | number | undefined {
@@ -94,7 +115,7 @@ export class TomlReader {
   duration(...path: string[]): number | undefined {
     const value = this.#get(path);
     if (value === undefined) return undefined;
-    if (typeof value === 'number') return value * 1000;
+    if (typeof value === 'number' && value >= 0) return value * 1000;
     const text = typeof value === 'string' ? value : '';
     const ms = /^\d+$/.test(text) ? Number(text) * 1000 : durationMs(text);
     if (ms === undefined || ms < 0) throw this.#wrong(path, 'a duration such as 48h or a number of seconds');

@@ -7,7 +7,7 @@ import { isIn, parseSubnet, subnetText } from './addresses.ts';
 import { Forwarder } from './forwarder.ts';
 import { discard, Pool, type Taken } from './pool.ts';
 import type { Prepared, Provider, Ready, Resolver } from './provider.ts';
-import { hostResolv, type Resolving, resolvingFor, settledResolv } from './resolv.ts';
+import { checkDns, hostResolv, type Resolving, resolvingFor, settledResolv } from './resolv.ts';
 import {
   defaultDenied,
   type Network,
@@ -64,6 +64,7 @@ class Networks implements Network {
   constructor(folder: string, options: NetworkOptions) {
     this.#folder = folder;
     this.#options = options;
+    checkDns(options.dns ?? {});
     for (const net of options.subnets ?? []) parseSubnet(net, 'network-subnet');
     for (const net of options.denied ?? []) parseSubnet(net, 'network-deny');
     if (options.mode === 'cni' && options.cni?.configPath === undefined) {

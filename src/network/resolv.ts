@@ -1,6 +1,8 @@
 /** Makes the /etc/resolv.conf that a step sees (resolv.conf(5)). Pure, but for reading the host's. */
 
+import { fail } from '../errors/index.ts';
 import { readText } from '../linux/index.ts';
+import { ipFamily } from '../words/index.ts';
 import { isIn, parseSubnet, type Subnet } from './addresses.ts';
 
 /**
@@ -27,6 +29,22 @@ export interface Resolving {
 const loopback = ['127.0.0.0/8', '::1/128', '0.0.0.0/8', '169.254.0.0/16', 'fe80::/10'].map((net) =>
   parseSubnet(net, 'loopback'),
 );
+
+/** Throws `invalid` for a nameserver that is no address, and for text that would be more than its place in the file. */
+export function checkDns({ nameservers = [], options = [], searchDomains = [] }: DnsConfig): void {
+  for (const server of nameservers) {
+    if (ipFamily(server.replace(/%[\w.-]+$/, '')) === 0)
+      throw fail('invalid', 'client', `the nameserver ${JSON.stringify(server)} is no address`);
+  }
+  const words: [what: string, texts: readonly string[]][] = [
+    ['resolver option', options],
+    ['search domain', searchDomains],
+  ];
+  for (const [what, texts] of words) {
+    const wrong = texts.find((text) => !/^[^\s\0]+$/.test(text));
+    if (wrong !== undefined) throw fail('invalid', 'client', `${JSON.stringify(wrong)} is no ${what}`);
+  }
+}
 
 /** The host's file with an operator's settings in the place of its own. */
 export function settledResolv(host: string, dns: DnsConfig = {}): string {

@@ -209,6 +209,13 @@ describe('buildkitd.toml', () => {
     ['[worker.oci]\nnetworkMode = "birdge"', /worker.oci.networkMode "birdge": want auto, bridge/],
     ['[worker.oci]\nbridgeSubnet = "10.9.0.0"', /worker.oci.bridgeSubnet: 10.9.0.0 must have a prefix/],
     ['[worker.oci]\ngcpolicy = 1', /worker.oci.gcpolicy must be a list of tables/],
+    ['[worker]\noci = [1]', /worker.oci must be a table/],
+    ['registry = "docker.io"', /registry must be a table/],
+    ['[log]\nformat = "xml"', /log.format must be text or json/],
+    ['[log]\nlevel = "loud"', /log.level must be panic or fatal or error/],
+    ['[history]\nmaxEntries = -5', /history.maxEntries must be a number from 0 on/],
+    ['[history]\nmaxAge = -1', /history.maxAge must be a duration/],
+    ['[grpc]\ngid = 1.5', /grpc.gid must be a whole number/],
   ])('%j is an error', (text, message) => {
     expect(() => read(text)).toThrow(message);
   });

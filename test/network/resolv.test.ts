@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { parseSubnet } from '../../src/network/addresses.ts';
+import { createNetwork } from '../../src/network/index.ts';
 import { resolvingFor, settledResolv } from '../../src/network/resolv.ts';
 
 const host =
@@ -37,4 +38,14 @@ test('an operator’s settings take the place of the host’s, each by itself', 
     'search a.example\noptions ndots:5\nnameserver 192.0.2.53\nnameserver 192.0.2.54\n',
   );
   expect(settledResolv(host, {})).toBe(host);
+});
+
+test('settings that would write other lines than their own are refused before a step runs', () => {
+  const open = (dns: object) => () => createNetwork('/nowhere', { dns });
+  expect(open({ nameservers: ['198.51.100.1\nnameserver 203.0.113.1'] })).toThrow('is no address');
+  expect(open({ nameservers: ['resolver.example'] })).toThrow('"resolver.example" is no address');
+  expect(open({ searchDomains: ['a.example\nb'] })).toThrow('is no search domain');
+  expect(open({ options: ['ndots:1 rotate'] })).toThrow('is no resolver option');
+  expect(open({ options: [''] })).toThrow('"" is no resolver option');
+  open({ nameservers: ['2001:db8::1', 'fe80::1%eth0', '198.51.100.1'], options: ['ndots:5'] })();
 });
