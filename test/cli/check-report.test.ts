@@ -5,6 +5,7 @@ import { expect, test } from 'vitest';
 import type { CheckOutcome } from '../../src/cli/check/outcome.ts';
 import { checkForm, reportOf } from '../../src/cli/check/report.ts';
 import { DrydockError } from '../../src/errors/error.ts';
+import { sarifFaults } from '../kit/sarif-schema.ts';
 
 const range = (line: number, last = line) => ({
   start: { line, character: 0 },
@@ -74,6 +75,21 @@ test('SARIF 2.1.0: each rule once, places below the folder of the call', () => {
   expect(physicalLocation.artifactLocation).toEqual({ uri: 'file:///b%20c/Dockerfile' });
 });
 
+test('SARIF 2.1.0: all that a log may have is as the published schema wants it', () => {
+  const elsewhere = outcome({ path: '../b c/Dockerfile', failure });
+  const odd = outcome({ path: 'ü %41[x]#?.Dockerfile', name: 'target' });
+  const log = JSON.parse(reportOf('sarif', [outcome({ failure }), elsewhere, odd])) as Log;
+  expect(sarifFaults(log)).toEqual([]);
+  expect(sarifFaults(JSON.parse(reportOf('sarif', [])))).toEqual([]);
+  // The schema does refuse.
+  expect(sarifFaults({ ...log, runs: [{ results: [{ level: 'fatal', message: {} }] }] })).toEqual(
+    expect.arrayContaining([
+      "/runs/0 must have required property 'tool'",
+      '/runs/0/results/0/level must be equal to one of the allowed values',
+    ]),
+  );
+});
+
 test('SARIF: what --fix mends is a fix that gives the same text', () => {
   const text = 'FROM a as B\r\nrun ü x\nRUN c \\\n\n d\nRUN e\nENV K v w\n';
   const found = (rule: string, message: string, line: number) => ({
@@ -89,6 +105,7 @@ test('SARIF: what --fix mends is a fix that gives the same text', () => {
     found('MaintainerDeprecated', '', 7),
   ];
   const log = JSON.parse(reportOf('sarif', [outcome({ warnings })])) as Log;
+  expect(sarifFaults(log)).toEqual([]);
   const [{ columnKind, results = [] } = {}] = log.runs;
   expect(columnKind).toBe('utf16CodeUnits');
   const mended = results.map(({ fixes }) => {
