@@ -2,9 +2,6 @@ import type { Digest } from '../oci/index.ts';
 import type { ProgressSink, VertexProgress } from './events.ts';
 import { now } from './now.ts';
 
-/** The error message of a vertex that was given up. */
-export const canceledText = 'CANCELED';
-
 /**
  * The shortest time between two reports of a transfer, ms: it advances with every packet, and every listener gets each
  * report.

@@ -1,6 +1,7 @@
 /** The progress that a build reports of its vertices, and how often. */
 export { both } from './both.ts';
-export { boundProgress, canceledText } from './bound.ts';
+export { boundProgress } from './bound.ts';
+export { canceledText, saysCanceled } from './canceled.ts';
 export type {
   LogEvent,
   NetworkEvent,

@@ -51,7 +51,13 @@ test('states', () => {
   expect(stateOf(step('a', [], 1))).toBe('running');
   expect(stateOf(step('a', [], 1, 2, { cached: true }))).toBe('cached');
   expect(stateOf(step('a', [], 1, 2, { error: 'exit code: 1' }))).toBe('failed');
-  expect(stateOf(step('a', [], 1, 2, { error: 'context canceled' }))).toBe('canceled');
+  const ended = (error: string) => stateOf(step('a', [], 1, 2, { error }));
+  expect(
+    ['CANCELED', 'context canceled', 'rpc error: context canceled', 'context canceled: SIGINT'].map(ended),
+  ).toEqual(Array(4).fill('canceled'));
+  // The words of a step are its own.
+  expect(ended('process "/bin/sh -c echo context canceled" did not complete successfully')).toBe('failed');
+  expect(ended('the order was cancelled')).toBe('failed');
 });
 
 test('steps of two builds are paired: the same, else those of one name, else those in one place', () => {

@@ -1,11 +1,11 @@
 /** What follows from the steps of a build: their states, what each waited for, the critical path. Pure. */
 import type { Step } from '../../src/api/ui/types.ts';
+import { saysCanceled } from '../../src/progress/canceled.ts';
 
 export type StepState = 'waiting' | 'running' | 'done' | 'cached' | 'failed' | 'canceled';
 
 export function stateOf({ startedAt, completedAt, cached, error }: Step): StepState {
-  if (error !== undefined && completedAt !== undefined)
-    return /context canceled|cancell?ed/.test(error) ? 'canceled' : 'failed';
+  if (error !== undefined && completedAt !== undefined) return saysCanceled(error) ? 'canceled' : 'failed';
   if (cached) return 'cached';
   if (completedAt !== undefined) return 'done';
   return startedAt === undefined ? 'waiting' : 'running';

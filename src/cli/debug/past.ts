@@ -9,6 +9,7 @@ import { type DockerfileRequest, dockerfileRequest } from '../../frontend/index.
 import { rawName } from '../../linux/index.ts';
 import { mkfile, scratch } from '../../llb/index.ts';
 import type { BuildHistoryRecord } from '../../pb/moby/buildkit/v1/control_pb.js';
+import { saysCanceled } from '../../progress/index.ts';
 import { type BuildFlags, type PreparedBuild, prepareBuild } from '../build/prepare.ts';
 import type { CommandContext } from '../command.ts';
 import type { BuildHistory } from '../history/builds.ts';
@@ -62,7 +63,7 @@ function isOfDockerfile({ Frontend, FrontendAttrs }: BuildHistoryRecord): boolea
 
 async function failedStep(history: BuildHistory, ref: string): Promise<string | undefined> {
   for await (const { vertexes } of history.progress(ref)) {
-    const failed = vertexes.find(({ error }) => error !== '' && !/context cancell?ed/.test(error));
+    const failed = vertexes.find(({ error }) => error !== '' && !saysCanceled(error));
     if (failed !== undefined) return failed.name;
   }
   return undefined;

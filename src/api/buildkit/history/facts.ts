@@ -2,6 +2,7 @@
 import { timestampMs } from '@bufbuild/protobuf/wkt';
 import { predicateTypeKey } from '../../../attest/index.ts';
 import type { BuildHistoryRecord } from '../../../pb/moby/buildkit/v1/control_pb.js';
+import { saysCanceled } from '../../../progress/index.ts';
 
 /** A build. Times are in ms. */
 export interface BuildFacts {
@@ -55,7 +56,7 @@ export function factsOf(record: BuildHistoryRecord, now: number): BuildFacts {
         ? 'running'
         : error === undefined
           ? 'completed'
-          : /context canceled/.test(error.message)
+          : saysCanceled(error.message)
             ? 'canceled'
             : 'error',
     createdAt,

@@ -8,6 +8,7 @@ import { timestampMs } from '@bufbuild/protobuf/wkt';
 import { fail } from '../../../errors/index.ts';
 import { checkFiltersLength, type Fields, readFilters } from '../../../patterns/index.ts';
 import type { BuildHistoryRecord } from '../../../pb/moby/buildkit/v1/control_pb.js';
+import { saysCanceled } from '../../../progress/index.ts';
 import { csvFields, durationMs, isRemoteUrl, parseGitRemote } from '../../../words/index.ts';
 
 export type RecordFilter = (record: BuildHistoryRecord) => boolean;
@@ -88,7 +89,7 @@ function fieldsOf(record: BuildHistoryRecord): Fields {
 function statusOf({ CompletedAt, error }: BuildHistoryRecord): string {
   if (CompletedAt === undefined) return 'running';
   if (error === undefined) return 'completed';
-  return error.message.includes('context canceled') ? 'canceled' : 'error';
+  return saysCanceled(error.message) ? 'canceled' : 'error';
 }
 
 /** The URL of a remote context, without the part that says what is built of it. */
