@@ -17,7 +17,7 @@ export {
 export { checkEntitlementNames, entitlementNames } from './entitlements.ts';
 export { client, type OpenGateway, withGateway } from './frontends/client.ts';
 export { definition } from './frontends/definition.ts';
-export type { InspectedResult } from './frontends/inspected.ts';
+export type { InspectedFailure, InspectedResult } from './frontends/inspected.ts';
 export { type LinkedRequests, type LinkResult, linksOf, withLinks } from './frontends/linked.ts';
 export { named } from './frontends/named.ts';
 export { checkOptionsSize } from './frontends/options-size.ts';

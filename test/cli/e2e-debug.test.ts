@@ -132,6 +132,44 @@ onStores('looking into a build', (store) => {
       expect(missing.stderr).toContain('no step of this build is named by "RUN other"');
     });
 
+    const copies: [what: string, line: string, where: string, read: string][] = [
+      ['a file that is not there', 'COPY given give /x/', 'before', 'given\n'],
+      ['a file that a stage lacks', 'COPY --from=other /none /', 'before', 'theirs\n'],
+      ['a layer by itself', 'COPY --link given give /x/', 'before', 'given\n'],
+      ['a download that is refused', 'ADD http://127.0.0.1:9/none /x/', 'before', ''],
+      ['a place that cannot be written', 'COPY given /made/x/', 'in', 'given\n'],
+    ];
+    // What is made of a definition is the same on each road.
+    test.each(place === 'at a daemon' ? copies.slice(0, 2) : copies)(
+      'a COPY or ADD that fails, %s: a shell where it would write, with what it reads',
+      async (_, line, where, read) => {
+        const steps = [
+          'FROM scratch AS other\nCOPY given /theirs',
+          `FROM scratch\nCOPY root /\nRUN echo made > /made\n${line}\nRUN false\n`,
+        ];
+        cli.files('app', { 'copies.Dockerfile': steps.join('\n') });
+        const script = 'cat /made; cd /run/drydock/source && ls given theirs; touch /new; exit 4';
+        const args = ['--on-error=shell', '-f', join(dir, 'copies.Dockerfile')];
+        const { code, stdout, stderr } = await build(`${script} 2> /dev/null`, ...args);
+        expect([code, stdout]).toEqual([1, `made\n${read}`]);
+        expect(stderr).toContain(`A shell ${where} the failed step, in /; the build ends with it.\n`);
+        expect(stderr.includes('The files that it reads are in /run/drydock/source.\n')).toBe(read !== '');
+        expect(stderr).toMatch(/ERROR: failed to solve: .*\n {2}at .*step: .*(COPY|ADD)/);
+        // In its place before it runs, by its line.
+        const debug = ['debug', '--progress=plain', '-f', join(dir, 'copies.Dockerfile'), '6', dir];
+        expect((await cli.run(debug, { env, input: script })).stdout).toBe(`made\n${read}`);
+      },
+    );
+
+    test('what comes before a COPY that fails, and fails as well, is told', async () => {
+      cli.files('app', {
+        'both.Dockerfile': `FROM scratch\nCOPY root /\nRUN sleep 1; exit 9\nCOPY none /\n`,
+      });
+      const { code, stderr } = await build('', '--on-error=shell', '-f', join(dir, 'both.Dockerfile'));
+      expect(code).toBe(1);
+      expect(stderr).toMatch(/WARNING: --on-error: .*exit code: 9|A shell in the failed step/);
+    });
+
     test('drydock bake looks into the first target that fails', async () => {
       cli.files('app', { 'docker-bake.hcl': 'target "default" { secret = ["id=word,src=word"] }' });
       const args = ['bake', '--progress=plain', '--allow=fs.read=*', '--on-error=shell'];
@@ -247,11 +285,13 @@ RUN true
     const good = cli.files('good', { Dockerfile: 'FROM scratch\nCOPY x /\n', x: '' });
     await cli.ok(['build', good], { env });
     expect((await debug('', await newest(), good)).stderr).toMatch(/no step of build \S+ has failed/);
-    const copies = cli.files('copies', { Dockerfile: 'FROM scratch\nCOPY none /\n' });
+    const text = 'FROM scratch\nCOPY root /\nCOPY none /\n';
+    const copies = cli.files('copies', { Dockerfile: text, 'root/here': '' });
+    busyboxRoot(join(copies, 'root'));
     expect((await cli.run(['build', copies], { env })).code).toBe(1);
-    expect((await debug('', await newest(), copies)).stderr).toContain(
-      'the step that failed runs no process in whose place a shell could be: [1/1] COPY none /',
-    );
+    const opened = await debug('ls /run/drydock/source/root', await newest(), copies);
+    expect(opened.stderr).toContain('In the place of [2/2] COPY none /');
+    expect(opened.stdout).toMatch(/^bin\n.*here/s);
   });
 });
 
@@ -310,9 +350,12 @@ describe('what cannot be', () => {
   });
 
   test('a tree without a shell, and a step that left nothing, are told', async () => {
-    const dir = cli.files('bare', { Dockerfile: 'FROM scratch\nCOPY none /\n', 'static/Dockerfile': '' });
+    const dir = cli.files('bare', { Dockerfile: 'FROM none.invalid/none\n' });
     const missing = await cli.run(['build', '--on-error=shell', dir]);
     expect(missing.stderr).toContain('what failed has left no files that could be looked into');
+    cli.files('bare', { Dockerfile: 'FROM scratch\nCOPY none /\n' });
+    const empty = await cli.run(['build', '--on-error=shell', dir]);
+    expect(empty.stderr).toContain('there is no shell in the tree of this step');
     const bare = cli.files('static', { Dockerfile: 'FROM scratch\nCOPY root /\nRUN ["/bin/false"]\n' });
     addProgram('/bin/false', join(bare, 'root'));
     const { code, stderr } = await cli.run(['build', '--on-error=shell', bare]);

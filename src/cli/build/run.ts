@@ -98,7 +98,8 @@ async function inspectedRequest(
   return {
     ...request,
     frontend: inspected(request.frontend, {
-      failed: (step, error, transport) => inspector.failed(step, asTold(error), { transport, call }),
+      failed: (failure, transport) =>
+        inspector.failed({ ...failure, error: asTold(failure.error) }, { transport, call }),
       ...(inspector.wantsResult && {
         made: (result, transport) => inspector.made(result, { transport, call }),
       }),

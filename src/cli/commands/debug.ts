@@ -39,7 +39,7 @@ const refused = [
 export default command({
   usage: 'STEP CONTEXT | BUILD [STEP] [CONTEXT]',
   summary:
-    'Open a shell (or --invoke=COMMAND) where a step of a build would run, before it does: with its files, mounts, secrets, environment and folder. STEP is the line of a RUN or a part of its name; the flags are those of `drydock build`. BUILD is one of `drydock history`, made again as its record says; without a STEP, the one that failed is opened.',
+    'Open a shell (or --invoke=COMMAND) where a step of a build would run, before it does: with its files, mounts, secrets, environment and folder. STEP is the line of a RUN or COPY, or a part of its name; the flags are those of `drydock build`. BUILD is one of `drydock history`, made again as its record says; without a STEP, the one that failed is opened.',
   flags: buildFlags,
   operands: [1, 3],
   fills: true,
@@ -124,7 +124,7 @@ async function wished(
 function asFailedStep(err: unknown, step: string): Error {
   const error = toDrydockError(err);
   if (error.code === 'not-found' && error.hop === 'client')
-    error.message = `the step that failed runs no process in whose place a shell could be: ${step}`;
+    error.message = `there can be no shell in the place of the step that failed: ${step}`;
   return error;
 }
 

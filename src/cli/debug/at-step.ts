@@ -1,15 +1,14 @@
 /** Opens a shell where a step of a build would run, with all that the step would have, before it does. */
-import { toJson } from '@bufbuild/protobuf';
 import { createClient } from '@connectrpc/connect';
 import { fail } from '../../errors/index.ts';
 import { type DockerfileRequest, optionsOf } from '../../frontend/index.ts';
-import { hostPlatform } from '../../oci/index.ts';
-import { LLBBridge, type Result } from '../../pb/moby/buildkit/v1/frontend/gateway_pb.js';
-import { type Definition, type ExecOp, OpSchema } from '../../pb/solver/pb/ops_pb.js';
+import { LLBBridge } from '../../pb/moby/buildkit/v1/frontend/gateway_pb.js';
+import type { Definition, ExecOp } from '../../pb/solver/pb/ops_pb.js';
+import { placeBefore } from './before-step.ts';
 import { type BuildCalls, withContainer } from './container.ts';
-import { definitionOfInput, findStep } from './definition.ts';
+import { definitionsOf, findStep } from './definition.ts';
 import type { Screen } from './inspector.ts';
-import { failedPlace } from './place.ts';
+import { sourcesText } from './place.ts';
 import { runCommand } from './shell.ts';
 import { ownStreams } from './terminal.ts';
 
@@ -37,21 +36,14 @@ export async function debugStep(
   const { options: FrontendOpt, inputs: FrontendInputs } = optionsOf(request);
   const asked = { Frontend: 'dockerfile.v0', FrontendOpt, FrontendInputs };
   const answer = await bridge.solve({ ...asked, allowResultReturn: true, allowResultArrayRef: true }, call);
-  const { definition, name, op } = stepIn(definitionsOf(answer.result), step);
-  const trees = await Promise.all(
-    op.inputs.map(async (input) => {
-      const Definition = definitionOfInput(definition, input);
-      return (await bridge.solve({ Definition, Evaluate: true }, call)).ref;
-    }),
-  );
+  const { definition, ...found } = stepIn(definitionsOf(answer.result), step);
+  const { name, op } = found;
   const exec = op.op.case === 'exec' ? op.op.value : undefined;
-  const mountIDs = exec?.mounts.map(({ input }) => trees[Number(input)] ?? '') ?? [];
-  const place = failedPlace({ op: toJson(OpSchema, op, { enumAsInteger: true }) as object, mountIDs });
-  if (place === undefined) throw fail('internal', 'client', `the step ${name} has no process`);
+  const place = await placeBefore(calls, definition, found);
   screen.pause();
   try {
     screen.stderr.write(
-      `\nIn the place of ${name}, in ${place.meta.cwd}; what is done here is gone with it.\n`,
+      `\nIn the place of ${name}, in ${place.meta.cwd}; what is done here is gone with it.\n${sourcesText(place)}`,
     );
     for (const id of exec === undefined ? [] : secretsOf(exec)) {
       if (!secrets.includes(id))
@@ -63,17 +55,6 @@ export async function debugStep(
   } finally {
     screen.resume();
   }
-}
-
-/** The definitions of a result: of several platforms, that of this machine's first. */
-function definitionsOf(result: Result | undefined): Definition[] {
-  if (result?.result.case === 'ref') return [result.result.value.def].filter((each) => each !== undefined);
-  if (result?.result.case !== 'refs') return [];
-  const { os, architecture } = hostPlatform();
-  const own = `${os}/${architecture}`;
-  return Object.entries(result.result.value.refs)
-    .sort(([a], [b]) => Number(b.startsWith(own)) - Number(a.startsWith(own)))
-    .flatMap(([, { def }]) => def ?? []);
 }
 
 /** The step in the first definition that has it. Throws as `findStep` does for the first one. */

@@ -1,10 +1,14 @@
 /** Looks into a build as `--on-error` and `--invoke` say: by a shell, by a command, by files that are brought out. */
-import type { InspectedResult, SolveDetail } from '../../engine/index.ts';
+import { fromJson, type JsonObject } from '@bufbuild/protobuf';
+import type { InspectedFailure, InspectedResult } from '../../engine/index.ts';
 import { type DrydockError, fail, toDrydockError } from '../../errors/index.ts';
+import { OpSchema } from '../../pb/solver/pb/ops_pb.js';
 import { errorText } from '../error-text.ts';
+import { placeBefore } from './before-step.ts';
 import { type BuildCalls, withContainer } from './container.ts';
+import { stepOfOp } from './definition.ts';
 import { exportFiles } from './export.ts';
-import { failedPlace, type Place, resultPlace } from './place.ts';
+import { failedPlace, type Place, resultPlace, sourcesText } from './place.ts';
 import { runCommand } from './shell.ts';
 import { ownStreams } from './terminal.ts';
 import type { DebugWishes } from './wishes.ts';
@@ -18,6 +22,8 @@ export interface Screen {
   /** Takes the screen back. */
   resume(): void;
 }
+
+type Failure = InspectedFailure & { error: DrydockError };
 
 /** Looks into a build, or into the first that fails of several, in this process or at a daemon. */
 export class DebugInspector {
@@ -37,12 +43,12 @@ export class DebugInspector {
     return this.#wishes.invoke !== undefined;
   }
 
-  /** Looks into what a failed step left. What goes wrong in that is told, and never hides the step's own failure. */
-  async failed(step: SolveDetail | undefined, failure: DrydockError, calls: BuildCalls): Promise<void> {
+  /** Looks into a failed step. What goes wrong in that is told, and never hides the step's own failure. */
+  async failed(failure: Failure, calls: BuildCalls): Promise<void> {
     const { shell, exports } = this.#wishes;
     // Of several builds that fail at once, the first is looked into: there is one terminal.
     if ((!shell && exports.length === 0) || this.#look !== undefined) return;
-    this.#look = this.#lookInto(step, failure, calls);
+    this.#look = this.#lookInto(failure, calls);
     await this.#look;
   }
 
@@ -51,12 +57,22 @@ export class DebugInspector {
     await this.#look;
   }
 
-  async #lookInto(step: SolveDetail | undefined, failure: DrydockError, calls: BuildCalls): Promise<void> {
+  async #lookInto(failure: Failure, calls: BuildCalls): Promise<void> {
     const { shell, exports, invoke = '' } = this.#wishes;
     const { stderr } = this.#screen;
+    let place = failure.step && failedPlace(failure.step);
+    const where = place === undefined ? 'before' : 'in';
+    try {
+      // What comes before it may still have to be made, which is shown as the build's progress.
+      if (place === undefined && shell) place = await this.#before(failure, calls);
+    } catch (err) {
+      this.#screen.pause();
+      this.#tell(err);
+      this.#screen.resume();
+      return;
+    }
     this.#screen.pause();
     try {
-      const place = step && failedPlace(step);
       if (place === undefined) {
         stderr.write('WARNING: --on-error: what failed has left no files that could be looked into\n');
         return;
@@ -72,9 +88,10 @@ export class DebugInspector {
           }
         }
         if (!shell) return;
-        stderr.write(errorText(failure));
+        stderr.write(errorText(failure.error));
         const what = invoke === '' ? 'A shell' : JSON.stringify(invoke);
-        stderr.write(`\n${what} in the failed step, in ${place.meta.cwd}; the build ends with it.\n`);
+        stderr.write(`\n${what} ${where} the failed step, in ${place.meta.cwd}; the build ends with it.\n`);
+        stderr.write(sourcesText(place));
         const code = await this.#command(container, place, invoke);
         if (code !== 0) stderr.write(`It ended with exit code ${code}.\n`);
       });
@@ -83,6 +100,15 @@ export class DebugInspector {
     } finally {
       this.#screen.resume();
     }
+  }
+
+  /** The place before a step that has left nothing: a COPY or ADD of what is not there. */
+  async #before({ step, definitions }: Failure, calls: BuildCalls): Promise<Place | undefined> {
+    if (step === undefined) return undefined;
+    const op = fromJson(OpSchema, step.op as JsonObject, { ignoreUnknownFields: true });
+    const found = stepOfOp(definitions, op);
+    if (found?.step.op.op.case !== 'file') return undefined;
+    return placeBefore(calls, found.definition, found.step);
   }
 
   /** Runs what `--invoke` names in the result. */

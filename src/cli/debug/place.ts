@@ -18,22 +18,36 @@ export interface Place {
   meta: Omit<NonNullable<MessageInitShape<typeof InitMessageSchema>['Meta']>, '$typeName'> & { cwd: string };
   /** The shell that the step itself was run by. */
   shell?: string;
+  /** Where the trees lie that a COPY or ADD reads. */
+  sources?: readonly string[];
 }
 
-/** The place of a failed step; undefined for a step that has no tree in which something could run. */
+/** The folder in which a COPY or ADD finds the trees that it reads. */
+const sourceFolder = '/run/drydock/source';
+
+/** The place of a failed step, by what it has left; undefined for a step that has left no tree in which something could run. */
 export function failedPlace(step: SolveDetail): Place | undefined {
   const op = fromJson(OpSchema, step.op as JsonObject, { ignoreUnknownFields: true });
   if (op.op.case === 'exec') return execPlace(op, op.op.value, step);
   if (op.op.case !== 'file') return undefined;
-  const { actions } = op.op.value;
-  const at = step.file?.index ?? 0;
-  const input = Number(actions[at]?.input ?? -1);
-  const id = step.file === undefined ? step.inputIDs?.[input] : step.mountIDs?.[at];
+  // Without a failed action it was the source that could not be read, and only the source is left.
+  const at = step.file?.index;
+  const id = at === undefined ? undefined : step.mountIDs?.[at];
   if (!id) return undefined;
+  const read = op.op.value.actions.map(({ secondaryInput }) => step.inputIDs?.[Number(secondaryInput)] ?? '');
+  return filePlace(op, id, [...new Set(read)]);
+}
+
+/** The place of a step that writes files into a tree, '' being the empty one, beside the trees that it reads. */
+export function filePlace({ platform }: Op, root: string, read: readonly string[]): Place {
+  const given = read.filter((id) => id !== '');
+  const sources = given.map((_, i) => (given.length === 1 ? sourceFolder : `${sourceFolder}-${i + 1}`));
+  const mounts = given.map((resultID, i) => ({ dest: sources[i] ?? '', resultID, readonly: true }));
   return {
-    container: { Mounts: [{ dest: '/', resultID: id }], platform: op.platform },
+    container: { Mounts: [{ dest: '/', resultID: root }, ...mounts], platform },
     process: {},
     meta: { env: [], cwd: '/' },
+    sources,
   };
 }
 
@@ -84,4 +98,9 @@ export function resultPlace({ refs, metadata }: InspectedResult): Place | undefi
     process: {},
     meta: { env: Env ?? [], cwd: WorkingDir || '/', user: User ?? '' },
   };
+}
+
+/** Says where a step's sources are; '' for a step without any. */
+export function sourcesText({ sources = [] }: Place): string {
+  return sources.length === 0 ? '' : `The files that it reads are in ${sources.join(' and ')}.\n`;
 }

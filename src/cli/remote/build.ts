@@ -186,7 +186,8 @@ function direct(directed: NonNullable<RemoteLooks['directed']>) {
 function inspectorAt(inspector: DebugInspector | undefined): SolveInspector | undefined {
   return (
     inspector && {
-      failed: async (step, error, frontend) => inspector.failed(step, await frontend.told(error), frontend),
+      failed: async (failure, frontend) =>
+        inspector.failed({ ...failure, error: await frontend.told(failure.error) }, frontend),
       ...(inspector.wantsResult && { made: (result, frontend) => inspector.made(result, frontend) }),
     }
   );

@@ -6,6 +6,7 @@ import { create } from '@bufbuild/protobuf';
 import { ConnectError, createClient } from '@connectrpc/connect';
 import {
   type BuildOptions,
+  type InspectedFailure,
   type InspectedResult,
   type LinkResult,
   type SolveDetail,
@@ -14,12 +15,14 @@ import {
 import { type DockerfileRequest, optionsOf } from '../../frontend/index.ts';
 import { StatusSchema } from '../../pb/google/rpc/status_pb.js';
 import { LLBBridge, type Result } from '../../pb/moby/buildkit/v1/frontend/gateway_pb.js';
+import type { Definition } from '../../pb/solver/pb/ops_pb.js';
+import { definitionsOf } from '../debug/definition.ts';
 import type { OwnFrontend } from './solve.ts';
 
 /** Looks into a build before it goes on, by the calls of its client. */
 export interface SolveInspector {
-  /** A step has failed; undefined: the daemon does not say which, or it left nothing. */
-  failed(step: SolveDetail | undefined, error: unknown, frontend: OwnFrontend): Promise<void>;
+  /** A step has failed, or the frontend. */
+  failed(failure: InspectedFailure, frontend: OwnFrontend): Promise<void>;
   made?(result: InspectedResult, frontend: OwnFrontend): Promise<void>;
 }
 
@@ -35,6 +38,8 @@ export async function linkedSolve(
 ): Promise<void> {
   const { transport, call } = own;
   const bridge = createClient(LLBBridge, transport);
+  /** Of the build that is made: failures tell a step of it. */
+  let definitions: readonly Definition[] = [];
   const solve = async (request: DockerfileRequest, more: Readonly<Record<string, string>> = {}) => {
     const { options: FrontendOpt, inputs: FrontendInputs } = optionsOf(request);
     const answer = await bridge.solve(
@@ -44,11 +49,16 @@ export async function linkedSolve(
         FrontendInputs,
         allowResultReturn: true,
         allowResultArrayRef: true,
-        Evaluate: inspector !== undefined,
       },
       call,
     );
-    return answer.result;
+    const { result } = answer;
+    if (result !== undefined && inspector !== undefined) {
+      definitions = definitionsOf(result);
+      const trees = [...treesOf(result).refs.values()].filter((id) => id !== '');
+      await Promise.all(trees.map((Ref) => bridge.evaluate({ Ref }, call)));
+    }
+    return result;
   };
   const make = async () => {
     const request = await withLinks(options, linked, async (asked) => linkResult(await solve(asked)));
@@ -66,7 +76,7 @@ export async function linkedSolve(
         .catch(() => {});
       throw err;
     }
-    await inspector.failed(failedStep(err), err, own);
+    await inspector.failed({ error: err, step: failedStep(err), definitions }, own);
     await bridge.return({ error: statusOf(err) }, call).catch(() => {});
     throw err;
   }

@@ -1,5 +1,6 @@
 /** Builds that are looked into before they go on: what a step that failed has left, or what was made. */
 import type { Transport } from '@connectrpc/connect';
+import type { Definition } from '../../pb/solver/pb/ops_pb.js';
 import type { Bridge } from '../bridge/bridge.ts';
 import type { BridgeResult, Frontend } from '../bridge/types.ts';
 import type { SolveDetail } from '../gateway/solve-failure.ts';
@@ -12,13 +13,22 @@ export interface InspectedResult {
   metadata: Readonly<Record<string, Uint8Array>>;
 }
 
+/** The failure of a build. */
+export interface InspectedFailure {
+  error: unknown;
+  /** The step that failed, with what it has left; undefined: it is not known which. */
+  step: SolveDetail | undefined;
+  /** What the build was to make, of each platform; none when the frontend itself has failed. */
+  definitions: readonly Definition[];
+}
+
 /**
  * Looks into a build. Each function is given calls of LLBBridge (`transport`) by which it finds the trees and runs
  * processes, and the build waits until its promise resolves.
  */
 interface Inspector {
-  /** A step has failed; undefined: what failed left nothing that could be looked into. */
-  failed?(step: SolveDetail | undefined, error: unknown, transport: Transport): Promise<void>;
+  /** A step has failed, or the frontend. */
+  failed?(failure: InspectedFailure, transport: Transport): Promise<void>;
   /** All steps are made, and no output yet. */
   made?(result: InspectedResult, transport: Transport): Promise<void>;
 }
@@ -30,15 +40,18 @@ interface Inspector {
 export function inspected(frontend: Frontend, inspector: Inspector): Frontend {
   return async (bridge) => {
     let result: BridgeResult;
+    let trees: readonly BridgeResult['ref'][] = [];
     try {
       result = await frontend(bridge);
-      const trees = result.refs === undefined ? [result.ref] : [...result.refs.values()];
+      trees = result.refs === undefined ? [result.ref] : [...result.refs.values()];
       if (!result.isAnswer) await Promise.all(trees.map((ref) => ref?.result()));
     } catch (error) {
       if (bridge.job.signal.aborted || inspector.failed === undefined) throw error;
       await calling(bridge, async (gateway, transport) => {
         const { solveDetailOf } = await import('../gateway/solve-failure.ts');
-        await inspector.failed?.(solveDetailOf(gateway.tell(error)), error, transport);
+        const step = solveDetailOf(gateway.tell(error));
+        const definitions = trees.flatMap((ref) => ref?.definition ?? []);
+        await inspector.failed?.({ error, step, definitions }, transport);
       });
       throw error;
     }
