@@ -9,6 +9,17 @@ const data = 0;
 /** The most bytes of a joined frame. Peers may send us frames of 1 MiB. */
 const mostJoined = 256 << 10;
 
+/** The most bytes of frames without data that clients in Go send in one piece: some window updates, or a ping. */
+const mostControl = 64;
+
+/**
+ * Whether bytes of a connection that came in one piece are frames other than DATA: mostly window updates, for which a
+ * sender waits that has used up its window. A piece that begins within a frame may be misjudged.
+ */
+export function isControl(piece: Uint8Array): boolean {
+  return piece.length >= headLength && piece.length <= mostControl && piece[3] !== data;
+}
+
 /**
  * Rewrites one direction of a connection: DATA frames without flags that follow each other on one stream become one, and
  * one that has come in part is passed on in parts. All other bytes stay as they are. Flow control counts the bytes in

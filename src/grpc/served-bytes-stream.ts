@@ -7,7 +7,7 @@ import { Duplex } from 'node:stream';
 import { Pace } from '../flow/index.ts';
 import { beginAnswer, endAnswer } from './answer.ts';
 import { BytesReader } from './bytes-reader.ts';
-import { DataJoiner } from './joined-data.ts';
+import { DataJoiner, isControl } from './joined-data.ts';
 import { sendInFrames } from './send-bytes.ts';
 import { OK, statusOf } from './status.ts';
 
@@ -33,6 +33,8 @@ export class ServedBytesStream extends Duplex {
   /** The bytes of this turn of the event loop, and of some ms where many come. */
   #came: Uint8Array[] = [];
   #size = 0;
+  /** Whether they are passed on at the end of this turn. */
+  #isSoon = false;
   /** Memory in which they are joined. */
   #joined: Buffer | undefined;
   #begun = false;
@@ -67,14 +69,26 @@ export class ServedBytesStream extends Duplex {
   #take(chunk: Buffer): void {
     try {
       for (const part of this.#reader.push(chunk)) {
-        // They are passed on in one piece, since clients send a message for every few bytes.
-        if (this.#came.push(part) === 1) this.#pace.next(() => this.#flush());
+        const isFirst = this.#came.push(part) === 1;
         this.#size += part.length;
+        // They are passed on in one piece, since clients send a message for every few bytes.
+        if (isControl(part)) this.#flushSoon();
+        else if (isFirst) this.#pace.next(() => this.#flush());
         if (this.#size >= mostJoined) this.#flush();
       }
     } catch (err) {
       this.destroy(err as Error);
     }
+  }
+
+  /** Passes on at the end of this turn, however much comes: our side may be waiting for just that. */
+  #flushSoon(): void {
+    if (this.#isSoon) return;
+    this.#isSoon = true;
+    setImmediate(() => {
+      this.#isSoon = false;
+      this.#flush();
+    });
   }
 
   #flush(): void {
