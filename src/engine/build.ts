@@ -82,7 +82,7 @@ async function runOnce(
   checkEntitlementNames(request.allow);
   const chosen = openOutputs(request.outputs);
   const session = request.offline ? offlineSession(given, request) : given;
-  const plan = planCaches(request.cacheTo ?? []);
+  const plan = await planCaches(request.cacheTo ?? []);
   const startedAt = Date.now();
   const { allow, rewrite, policyCheck } = request;
   const usage = request.recorded || request.provenance?.captureUsage ? new UsageLog(sink) : undefined;

@@ -1,4 +1,4 @@
-/** The foreign caches that one build reads and writes. */
+/** The foreign caches that one build reads and writes. Most builds have none, and load nothing of them. */
 import { DrydockError, fail, throwIfAborted, toDrydockError } from '../errors/index.ts';
 import type { Bases, ExportContext, PlatformResult } from '../exporter/index.ts';
 import type { Graph } from '../llb/index.ts';
@@ -7,20 +7,7 @@ import { cacheMountOwner } from '../ops/index.ts';
 import type { VertexProgress } from '../progress/index.ts';
 import { createRefs } from '../refs/index.ts';
 import { endpointOf } from '../registry/index.ts';
-import {
-  type BuildMounts,
-  type CacheRegistry,
-  type CacheSpec,
-  type ExportWant,
-  exportCache,
-  exportTitle,
-  ignoresError,
-  importCaches,
-  inlineCache,
-  isIdle,
-  parseExport,
-  type TracedTree,
-} from '../remote-cache/index.ts';
+import type { BuildMounts, CacheRegistry, CacheSpec, ExportWant, TracedTree } from '../remote-cache/index.ts';
 import type { ForeignMount, Job } from '../solver/index.ts';
 import type { Ref } from '../store/index.ts';
 import type { Engine } from './engine.ts';
@@ -37,7 +24,9 @@ export interface CachePlan {
  * Reads which caches a build is to write. Throws `invalid` or `unsupported` (hop `cache`) for one that cannot be
  * written, unless that one's errors are to be ignored.
  */
-export function planCaches(specs: readonly CacheSpec[]): CachePlan {
+export async function planCaches(specs: readonly CacheSpec[]): Promise<CachePlan> {
+  if (specs.length === 0) return { wants: [], inline: false, notes: [] };
+  const { ignoresError, isIdle, parseExport } = await import('../remote-cache/attrs.ts');
   const notes: string[] = [];
   const wants = specs.flatMap((spec) => {
     try {
@@ -77,6 +66,7 @@ export class BuildCaches {
    */
   async import(specs: readonly CacheSpec[]): Promise<void> {
     if (specs.length === 0) return;
+    const { importCaches } = await import('../remote-cache/import.ts');
     await importCaches(specs, {
       store: this.#engine.store,
       job: this.#job,
@@ -127,7 +117,7 @@ export class BuildCaches {
     diffIds: readonly Digest[],
   ): Promise<Buffer | undefined> {
     const built = await this.#built(ref, graph);
-    return built && inlineCache(built, diffIds);
+    return built && (await import('../remote-cache/export.ts')).inlineCache(built, diffIds);
   }
 
   /**
@@ -151,6 +141,7 @@ export class BuildCaches {
     const all = await Promise.all(results.map(({ ref }, i) => this.#built(ref, graphs[i])));
     const built = all.filter((each) => each !== undefined);
     const mounts = await this.#mounts();
+    const { exportCache, exportTitle } = await import('../remote-cache/export.ts');
     const answers = await Promise.all(
       wants.map((want) =>
         this.#job.inVertex(exportTitle(want), async (progress) => {

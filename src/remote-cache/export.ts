@@ -5,7 +5,7 @@ import { chunkAnnotations, type Descriptor, type Digest, digestOf } from '../oci
 import type { TracedVertex } from '../solver/index.ts';
 import type { Ref, RefLayer } from '../store/index.ts';
 import { type ExportWant, placeText } from './attrs.ts';
-import { folderManifest } from './client.ts';
+import { folderManifest } from './client-folders.ts';
 import { cacheConfigType, encodeCacheConfig } from './format/config.ts';
 import { inlineRecords } from './format/inline.ts';
 import { cacheManifest } from './manifest.ts';
