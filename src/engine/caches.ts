@@ -1,6 +1,7 @@
 /** The foreign caches that one build reads and writes. Most builds have none, and load nothing of them. */
 import { DrydockError, fail, throwIfAborted, toDrydockError } from '../errors/index.ts';
 import type { Bases, ExportContext, PlatformResult } from '../exporter/index.ts';
+import { Meeting } from '../flow/index.ts';
 import type { Graph } from '../llb/index.ts';
 import { type Digest, parseReference } from '../oci/index.ts';
 import { cacheMountOwner } from '../ops/index.ts';
@@ -142,9 +143,15 @@ export class BuildCaches {
     const built = all.filter((each) => each !== undefined);
     const mounts = await this.#mounts();
     const { exportCache, exportTitle } = await import('../remote-cache/export.ts');
+    const meeting = new Meeting(wants.length);
     const answers = await Promise.all(
       wants.map((want) =>
         this.#job.inVertex(exportTitle(want), async (progress) => {
+          let isWritten = false;
+          const written = () => {
+            isWritten = true;
+            return meeting.come(true);
+          };
           const place =
             want.place?.type === 'registry'
               ? this.registryFor(want.place.ref, want.place.insecure)
@@ -160,8 +167,9 @@ export class BuildCaches {
             bases,
           };
           try {
-            return await exportCache(want, built, mounts, ctx, this.#engine.mayUseBucket);
+            return await exportCache(want, built, mounts, ctx, this.#engine.mayUseBucket, written);
           } catch (err) {
+            if (!isWritten) void meeting.come(want.ignoreError);
             throwIfAborted(signal);
             const error = toDrydockError(err, 'cache');
             const message = `exporting cache to ${want.name}: ${error.message}`;

@@ -7,6 +7,7 @@ export { drained } from './drained.ts';
 export { inParallel } from './in-parallel.ts';
 export { KeyedQueue } from './keyed-queue.ts';
 export { Limiter } from './limiter.ts';
+export { Meeting } from './meeting.ts';
 export { noticeStall } from './notice-stall.ts';
 export { orAbort } from './or-abort.ts';
 export { Pace } from './pace.ts';

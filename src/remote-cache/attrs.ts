@@ -25,7 +25,13 @@ export function placeText(place: CachePlace): string {
 /** The place of a cache. */
 type CachePlace =
   | { type: 'registry' /** Normalized reference. */; ref: string; insecure: boolean }
-  | { type: 'local' /** A folder at the client, in the client's own words. */; folder: string }
+  | {
+      type: 'local';
+      /** A folder at the client, in the client's own words. */
+      folder: string;
+      /** The name in the folder that the client gives an export. */
+      tag?: string;
+    }
   | ShelfPlace;
 
 /** The place of a cache without manifests. */
@@ -150,22 +156,16 @@ export function parseExport({ type, attrs }: CacheSpec): ExportWant {
   };
 }
 
-/** Which older exports stay. A folder's client sees to its own folder, and sends no such attribute. */
+/** Which older exports stay. Our own command and library see to a client's folder, and send no such attribute. */
 function keepOf(spec: CacheSpec, ociTypes: boolean): KeepRule | undefined {
   const keep = readKeep(spec);
   if (keep === undefined) return undefined;
-  if (spec.type === 'local') {
+  if (!ociTypes && (spec.type === 'registry' || spec.type === 'local')) {
     throw fail(
-      'unsupported',
+      'invalid',
       'cache',
-      'cache-to type=local: this client does not see to keep= and max-size=',
-      {
-        hint: 'The command `drydock build` does, also at a daemon (--host). Other clients: remove the folder now and then.',
-      },
+      `cache-to type=${spec.type}: keep= and max-size= need oci-mediatypes=true`,
     );
-  }
-  if (!ociTypes && spec.type === 'registry') {
-    throw fail('invalid', 'cache', 'cache-to type=registry: keep= and max-size= need oci-mediatypes=true');
   }
   return keep;
 }
@@ -205,7 +205,7 @@ function placeOf(kind: (typeof types)[number], attrs: CacheSpec['attrs']): Cache
   if (kind === 'inline') return undefined;
   if (kind === 'local') {
     if (!attrs.dest) throw fail('invalid', 'cache', 'local cache exporter requires dest');
-    return { type: 'local', folder: attrs.dest };
+    return { type: 'local', folder: attrs.dest, tag: attrs.tag || undefined };
   }
   const shelf = shelfPlace(kind, attrs);
   if (shelf !== undefined) return shelf;

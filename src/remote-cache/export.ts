@@ -1,6 +1,7 @@
 /** Writes a build's cache for others: into a registry, a folder of the client, or the image's own config. */
 import { fail, throwIfAborted, toDrydockError } from '../errors/index.ts';
 import { type CacheLayer, cacheLayers, type ExportContext, layersOf } from '../exporter/index.ts';
+import { orAbort } from '../flow/index.ts';
 import { chunkAnnotations, type Descriptor, type Digest, digestOf } from '../oci/index.ts';
 import type { TracedVertex } from '../solver/index.ts';
 import type { Ref, RefLayer } from '../store/index.ts';
@@ -43,6 +44,8 @@ export function exportTitle({ place }: ExportWant): string {
  * Writes the cache of the given trees. Returns the answer for clients (`cache.manifest`, a descriptor as JSON). Nothing
  * is written when there is no layer to write. Throws `unsupported` when the client takes no folder, and the errors of
  * the registry, the bucket and the session. `mayUse`: whether this machine's own credentials are for a bucket.
+ * `written` is called when this cache is written: it resolves with whether the build's others are, too. Otherwise older
+ * exports stay, as the client may have no use for a build that has failed.
  */
 export async function exportCache(
   want: ExportWant,
@@ -50,6 +53,7 @@ export async function exportCache(
   mounts: BuildMounts,
   ctx: ExportContext,
   mayUse: (bucket: string) => boolean,
+  written: () => Promise<boolean>,
 ): Promise<Record<string, string>> {
   const { place } = want;
   const stop = new AbortController();
@@ -61,7 +65,13 @@ export async function exportCache(
     const sending = new Sending(place?.type === 'bucket' ? place.atOnce : atOnce, stop, (layer) =>
       stated(ctx, `writing layer ${layer.descriptor.digest}`, () => target.layer(layer)),
     );
-    return await sending.during(() => exportTo(want, built, mounts, stoppable, target, sending));
+    return await sending.during(async () => {
+      const answer = await exportTo(want, built, mounts, stoppable, target, sending);
+      const areAll = written();
+      if (answer === undefined) return {};
+      if (target.tidy !== undefined && (await orAbort(areAll, ctx.signal))) await tidied(want, target, ctx);
+      return answer;
+    });
   } finally {
     shelf?.close();
   }
@@ -75,6 +85,7 @@ async function stated<T>({ progress }: ExportContext, id: string, work: () => Pr
   return result;
 }
 
+/** Writes the cache to the target. Undefined when there is nothing to write. */
 async function exportTo(
   want: ExportWant,
   built: readonly TracedTree[],
@@ -82,7 +93,7 @@ async function exportTo(
   ctx: ExportContext,
   target: CacheTarget | BareTarget,
   sending: Sending,
-): Promise<Record<string, string>> {
+): Promise<Record<string, string> | undefined> {
   const { progress } = ctx;
   const status = <T>(id: string, work: () => Promise<T>) => stated(ctx, id, work);
   for (const name of want.unknown) {
@@ -112,7 +123,7 @@ async function exportTo(
   if (config.layers.length === 0 && further.length === 0) {
     // Nothing that could be taken from it: what the place has stays as it is.
     await status('skipping cache export for empty result', async () => {});
-    return {};
+    return undefined;
   }
   // What no record speaks of is not sent.
   const used = [...new Set(config.layers.map(({ blob }) => blob))].map(
@@ -132,7 +143,6 @@ async function exportTo(
       further[0],
     );
     await status(`writing config ${digestOf(bytes)}`, () => target.bare(bytes, named));
-    await tidied(want, target, ctx);
     return {};
   }
   const configBytes = encodeCacheConfig(config);
@@ -148,13 +158,12 @@ async function exportTo(
     madeAt: createdAt,
   }));
   const { bytes: alone, mediaType } = cacheManifest(configBlob, described, further, want);
-  const write = (older: string | undefined) =>
-    cacheManifest(configBlob, described, further, want, older).bytes;
+  const write = (annotations: Record<string, string>) =>
+    cacheManifest(configBlob, described, further, want, annotations).bytes;
   const bytes = (await target.lastDocument?.(write)) ?? alone;
   const manifest: Descriptor = { mediaType, digest: digestOf(bytes), size: bytes.length };
   const what = want.imageManifest ? 'cache image manifest' : 'cache manifest list';
   await status(`writing ${what} ${manifest.digest}`, () => target.manifest(manifest, bytes));
-  await tidied(want, target, ctx);
   const json = JSON.stringify(manifest);
   return {
     'cache.manifest': json,
@@ -265,5 +274,5 @@ async function targetOf({ place, keep }: ExportWant, ctx: ExportContext): Promis
       hint: 'A local cache needs a session that serves it, as docker buildx, buildctl and drydock have.',
     });
   }
-  return clientTarget(content, ctx);
+  return clientTarget(content, place, ctx, keep);
 }

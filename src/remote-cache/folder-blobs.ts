@@ -22,7 +22,7 @@ export async function blobsNamed(dir: string, documents: readonly Digest[]): Pro
   const named = new Set<string>();
   const note = async (digest: Digest): Promise<void> => {
     if (named.has(hex(digest))) return;
-    const file = join(dir, 'blobs', 'sha256', hex(digest));
+    const file = blobFile(dir, hex(digest));
     if ((await stat(file)).size > maxDocument) throw new Error(`${digest} is too large for a manifest`);
     const bytes = await readFile(file);
     const { config, layers = [], manifests = [] } = JSON.parse(bytes.toString('utf8')) as Names;
@@ -35,6 +35,11 @@ export async function blobsNamed(dir: string, documents: readonly Digest[]): Pro
   };
   for (const digest of documents) await note(digest);
   return named;
+}
+
+/** The path of a blob. */
+export function blobFile(dir: string, blob: string): string {
+  return join(dir, 'blobs', 'sha256', blob);
 }
 
 /** The blobs that a folder has. */

@@ -20,7 +20,6 @@ import type { ExportWant } from './attrs.ts';
 import { cacheConfigType, maxCacheConfig } from './format/config.ts';
 import type { KeyGraph } from './format/key-graph.ts';
 import { cacheMountsType, type MountRecord, parseMounts } from './format/mounts.ts';
-import { olderAnnotation } from './keeping/rule.ts';
 import { readCacheConfig } from './read-config.ts';
 
 /** Docker's label for the digest of the tar in a compressed layer. */
@@ -50,15 +49,14 @@ export interface CacheContents {
 }
 
 /**
- * The last document of a cache. `further`: blobs that the config does not name, to be kept with the others; `older`:
- * what the document tells of older exports.
+ * The last document of a cache. `further`: blobs that the config does not name, to be kept with the others.
  */
 export function cacheManifest(
   config: Descriptor,
   layers: readonly CacheLayerBlob[],
   further: readonly Descriptor[],
   { imageManifest, ociTypes }: Pick<ExportWant, 'imageManifest' | 'ociTypes'>,
-  older?: string,
+  annotations: Record<string, string> = {},
 ): { bytes: Buffer; mediaType: string } {
   const known = new Set(layers.map(({ descriptor: { digest } }) => digest));
   const others = further.filter(({ digest }) => !known.has(digest) && known.add(digest));
@@ -71,14 +69,14 @@ export function cacheManifest(
     },
   }));
   const described = [...named, ...others];
-  const annotations = older === undefined ? {} : { annotations: { [olderAnnotation]: older } };
+  const annotated = Object.keys(annotations).length === 0 ? {} : { annotations };
   const document: Manifest | Index = imageManifest
-    ? { schemaVersion: 2, mediaType: mediaTypes.ociManifest, config, layers: described, ...annotations }
+    ? { schemaVersion: 2, mediaType: mediaTypes.ociManifest, config, layers: described, ...annotated }
     : {
         schemaVersion: 2,
         mediaType: ociTypes ? mediaTypes.ociIndex : mediaTypes.dockerIndex,
         manifests: [...described, config],
-        ...annotations,
+        ...annotated,
       };
   return { bytes: Buffer.from(JSON.stringify(document)), mediaType: document.mediaType as string };
 }

@@ -19,8 +19,8 @@ export interface BlobTarget {
 
 /** The place of a cache that is being written. The layers come first, then the config, and the manifest last. */
 export interface CacheTarget extends BlobTarget {
-  /** Chooses the bytes of the last document: `write` makes them with the text that tells of older exports. */
-  lastDocument?(write: (older: string | undefined) => Buffer): Promise<Buffer>;
+  /** Chooses the bytes of the last document: `write` makes them with the annotations that tell of older exports. */
+  lastDocument?(write: (annotations: Record<string, string>) => Buffer): Promise<Buffer>;
   /** Takes the last document, by which the cache is known. */
   manifest(manifest: Descriptor, bytes: Buffer): Promise<void>;
 }
@@ -67,12 +67,20 @@ export async function registryTarget(
   };
 }
 
-/** A client's folder. The client checks the blobs. */
-export function clientTarget(content: ClientContent, { store, signal }: ExportContext): CacheTarget {
+/** A client's folder. The client checks the blobs. Throws `unsupported` for a rule that the client does not let obey. */
+export async function clientTarget(
+  content: ClientContent,
+  { folder, tag = 'latest' }: { folder: string; tag?: string },
+  { store, signal }: ExportContext,
+  keep: KeepRule | undefined,
+): Promise<CacheTarget> {
+  const keeping =
+    keep && (await import('./keeping/client-folder.ts')).keepingIn(content, { folder, tag }, keep, signal);
   const small = async (blob: Descriptor, bytes: Buffer) => {
     await content.write(blob, chunks(bytes), { signal });
   };
   return {
+    ...(keeping && { lastDocument: (write) => keeping.document(write), tidy: () => keeping.tidy() }),
     has: async ({ digest, size }) => (await content.size(digest)) === size,
     async layer({ descriptor, bring }) {
       if ((await content.size(descriptor.digest)) === descriptor.size) return;

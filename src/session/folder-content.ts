@@ -18,9 +18,10 @@ export function folderContent(dir: string): ClientContent {
       });
       return found?.isFile() ? found.size : undefined;
     },
-    async read(digest, { offset = 0, signal } = {}) {
+    async read(digest, { offset = 0, length, signal } = {}) {
       const path = pathOf(digest);
-      const file = createReadStream(path, { start: offset, highWaterMark: 512 << 10, signal });
+      const end = length === undefined ? undefined : offset + length - 1;
+      const file = createReadStream(path, { start: offset, end, highWaterMark: 512 << 10, signal });
       await new Promise<void>((resolve, reject) => {
         file.once('open', () => resolve());
         file.once('error', (cause) =>

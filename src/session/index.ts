@@ -21,6 +21,7 @@ export type {
   ClientContent,
   ClientOutput,
   ClientSession,
+  ContentUpkeep,
   LocalProvider,
   PolicyQuestion,
   Session,

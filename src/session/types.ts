@@ -109,14 +109,30 @@ export interface Session {
 export interface ClientContent {
   /** The size of a blob, in bytes; undefined when the blob is not there. */
   size(digest: Digest): Promise<number | undefined>;
-  /** The bytes of a blob, from an offset. The stream fails with `not-found`. The reader checks the digest. */
-  read(digest: Digest, options?: { offset?: number; signal?: AbortSignal }): Promise<Readable>;
+  /**
+   * The bytes of a blob, from an offset, `length` of them or all. The stream fails with `not-found`. The reader checks
+   * the digest.
+   */
+  read(
+    digest: Digest,
+    options?: { offset?: number; length?: number; signal?: AbortSignal },
+  ): Promise<Readable>;
   /** Stores a blob, which the client checks. A blob that is there already is no error. */
   write(
     blob: { digest: Digest; size: number },
     bytes: AsyncIterable<Uint8Array>,
     options?: { signal?: AbortSignal },
   ): Promise<void>;
+  /** What a builder does to tidy up in the store; undefined: the client sees to that itself. */
+  readonly upkeep?: ContentUpkeep;
+}
+
+/** The part of a client's store of blobs in which a builder may see all blobs and remove some. */
+export interface ContentUpkeep {
+  /** All blobs, in no order. `at`: when each was written, in ms since the epoch. */
+  list(options?: { signal?: AbortSignal }): AsyncIterable<{ digest: Digest; size: number; at: number }>;
+  /** Removes a blob. One that is not there is no error. */
+  delete(digest: Digest): Promise<void>;
 }
 
 /** The session of a client that has connected to an API. Several builds may use it, and it may end before they do. */

@@ -3,7 +3,7 @@
  * registry by buildx itself and by the real cosign.
  */
 import { execFile } from 'node:child_process';
-import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { buildkitApi } from '../../src/api/buildkit/server.ts';
@@ -113,6 +113,27 @@ onStores('buildx', (store) => {
     expect(await cosign('sid', keys, ...args)).toMatchObject({ code: 0 });
     const unsigned = args.with(-1, `${registry.host}/two:1`);
     expect((await cosign('sid', keys, ...unsigned)).code).not.toBe(0);
+  });
+
+  test('a cache in its folder keeps as many exports as it is told', async () => {
+    const folder = join(context, 'cache');
+    const builder = `remote-${store.kind}`;
+    await ok('create', '--name', builder, '--driver', 'remote', daemon.host);
+    const found = () => readdirSync(join(folder, 'blobs/sha256'));
+    const sizes: number[] = [];
+    for (const text of ['1', '2', '3', '4']) {
+      writeFileSync(join(context, 'status'), `${status}${text}`);
+      const to = `type=local,dest=${folder},keep=2`;
+      await ok('build', '--builder', builder, '--platform', 'linux/amd64', '--cache-to', to, '.');
+      sizes.push(found().length);
+    }
+    const [first = 0, second = 0, ...rest] = sizes;
+    expect(second).toBeGreaterThan(first);
+    expect(rest).toEqual([second, second]);
+    const { manifests } = JSON.parse(readFileSync(join(folder, 'index.json'), 'utf8'));
+    expect(manifests).toHaveLength(1);
+    expect(found()).toContain(manifests[0].digest.slice('sha256:'.length));
+    writeFileSync(join(context, 'status'), status);
   });
 
   test('bake states what its file asks for', async () => {

@@ -1,5 +1,5 @@
 /** --cache-to …,keep=N,max-size=SIZE: older exports of a cache are removed. */
-import { existsSync, readdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { openEngine } from '../../src/engine/engine.ts';
@@ -7,6 +7,7 @@ import type { StoreOptions } from '../../src/engine/store-options.ts';
 import { type ObjectStore, openObjectStore } from '../../src/object-store/index.ts';
 import type { WarningEvent } from '../../src/progress/events.ts';
 import { RegistryClient } from '../../src/registry/index.ts';
+import { keepingIn } from '../../src/remote-cache/keeping/client-folder.ts';
 import { howMany } from '../../src/remote-cache/keeping/rule.ts';
 import type { CacheSpec } from '../../src/remote-cache/types.ts';
 import { closePool } from '../../src/workers/pool.ts';
@@ -411,6 +412,27 @@ describe('older exports', () => {
       expect([text, wasCached()]).toEqual([text, hit]);
     }
     expect(JSON.parse(readFileSync(join(dir, 'index.json'), 'utf8')).manifests).toHaveLength(2);
+  });
+
+  test('a folder of which a builder has removed an older export for another client', async () => {
+    const one = await machine();
+    const dir = join(one.dir, 'both');
+    const to = { type: 'local', attrs: { dest: dir, keep: '9' } };
+    for (const text of ['1', '2']) await build(one, text, { cacheTo: [to] });
+    const entries = () => JSON.parse(readFileSync(join(dir, 'index.json'), 'utf8')).manifests;
+    const [older] = entries();
+    rmSync(join(dir, 'blobs/sha256', older.digest.slice('sha256:'.length)));
+    await build(one, '3', { cacheTo: [to] });
+    expect(warnings()).toEqual([]);
+    expect(entries()).toHaveLength(2);
+  });
+
+  test('a folder at a client that lets nobody see to it', async () => {
+    const content = { size: async () => undefined, read: () => expect.unreachable(), write: async () => {} };
+    const { signal } = new AbortController();
+    expect(() => keepingIn(content, { folder: '/out', tag: 'latest' }, { count: 1 }, signal)).toThrow(
+      expect.objectContaining({ code: 'unsupported', message: expect.stringContaining('keep=') }),
+    );
   });
 });
 

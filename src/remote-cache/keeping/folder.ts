@@ -2,11 +2,11 @@
  * `keep=` and `max-size=` of a cache in a folder, which the client sees to. The folder's index has the older exports
  * as entries without a name, oldest first.
  */
+import { existsSync } from 'node:fs';
 import { rm, stat } from 'node:fs/promises';
-import { join } from 'node:path';
 import { editLayout, readLayoutIndex } from '../../exporter/index.ts';
-import { type Descriptor, type Digest, refNameAnnotation } from '../../oci/index.ts';
-import { blobsIn, blobsNamed } from '../folder-blobs.ts';
+import { type Descriptor, type Digest, hex, refNameAnnotation } from '../../oci/index.ts';
+import { blobFile, blobsIn, blobsNamed } from '../folder-blobs.ts';
 import { howMany, type KeepRule, type KeptBlob } from './rule.ts';
 
 /** The annotation of an older export: the name that it had. */
@@ -25,7 +25,10 @@ export async function keepInFolder(
   rule: KeepRule,
 ): Promise<void> {
   const before = (await readLayoutIndex(dir))?.manifests ?? [];
-  const older = olderExports(before, name, manifest.digest);
+  // A builder that sees to the folder for other clients removes exports, and does not see the index.
+  const older = olderExports(before, name, manifest.digest).filter(({ digest }) =>
+    existsSync(blobFile(dir, hex(digest))),
+  );
   const exports = [manifest, ...older];
   const sizes =
     rule.bytes === undefined ? undefined : await Promise.all(exports.map((each) => sizesOf(dir, each)));
@@ -55,7 +58,7 @@ export async function keepInFolder(
   const now = Date.now();
   for (const blob of await blobsIn(dir)) {
     if (needed.has(blob)) continue;
-    const file = join(dir, 'blobs', 'sha256', blob);
+    const file = blobFile(dir, blob);
     const isOld = async () => now - ((await stat(file).catch(() => undefined))?.mtimeMs ?? now) > orphanAge;
     if (doomed.has(blob) || (await isOld())) await rm(file, { force: true });
   }
@@ -73,7 +76,7 @@ async function sizesOf(dir: string, { digest }: Descriptor): Promise<KeptBlob[]>
   return Promise.all(
     names.map(async (blob) => ({
       digest: `sha256:${blob}` as Digest,
-      size: (await stat(join(dir, 'blobs', 'sha256', blob)).catch(() => undefined))?.size ?? 0,
+      size: (await stat(blobFile(dir, blob)).catch(() => undefined))?.size ?? 0,
     })),
   );
 }

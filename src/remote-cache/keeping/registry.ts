@@ -5,20 +5,18 @@
  */
 import { DrydockError, fail } from '../../errors/index.ts';
 import { inParallel } from '../../flow/index.ts';
-import {
-  type CredentialSource,
-  type Digest,
-  digestOf,
-  type Index,
-  isDigest,
-  type Manifest,
-  parseReference,
-} from '../../oci/index.ts';
+import { type CredentialSource, type Digest, digestOf, parseReference } from '../../oci/index.ts';
 import type { RegistryClient } from '../../registry/index.ts';
-import { howMany, type KeepRule, type KeptBlob, olderAnnotation } from './rule.ts';
+import {
+  howMany,
+  type KeepRule,
+  type KeptBlob,
+  mostOlder,
+  namedBy,
+  olderAnnotation,
+  olderIn,
+} from './rule.ts';
 
-/** The most older exports that are remembered: those that a registry has refused to delete are tried again. */
-const mostOlder = 500;
 /** The most other tags that are held against a manifest before it is deleted. */
 const mostTags = 1000;
 
@@ -50,20 +48,22 @@ export class RegistryKeeping {
   }
 
   /**
-   * The bytes of the manifest to push: `write` makes them with the text of the annotation. A manifest that is there
+   * The bytes of the manifest to push: `write` makes them with the annotations that tell of older ones. A manifest that is there
    * already, but for what is older than it, is written again as it is.
    */
-  async document(write: (older: string | undefined) => Buffer): Promise<Buffer> {
+  async document(write: (annotations: Record<string, string>) => Buffer): Promise<Buffer> {
+    const annotated = (older: readonly Digest[]) =>
+      write(older.length === 0 ? {} : { [olderAnnotation]: older.join(' ') });
     const current = await this.#read(`${this.#place}:${this.#tag}`);
-    if (current === undefined) return this.#noted(write(undefined), []);
-    const older = olderOf(current.bytes);
-    const again = write(older.length === 0 ? undefined : older.join(' '));
+    if (current === undefined) return this.#noted(annotated([]), []);
+    const older = olderIn(JSON.parse(current.bytes.toString('utf8')));
+    const again = annotated(older);
     if (again.equals(current.bytes)) return this.#noted(again, older);
     const exports = [current.digest, ...older];
     // What should have gone before, but was refused then, or was deleted and is still named.
     await this.#delete(await this.#overdue(exports)).catch(() => {});
     const left = exports.filter((digest) => !this.#gone.has(digest)).slice(0, mostOlder);
-    return this.#noted(write(left.join(' ') || undefined), left);
+    return this.#noted(annotated(left), left);
   }
 
   /** Deletes the exports that do not stay, after the new one was pushed. Throws the registry's errors. */
@@ -141,18 +141,6 @@ async function orAbsent<T>(asked: Promise<T>): Promise<T | undefined> {
   }
 }
 
-function olderOf(bytes: Buffer): Digest[] {
-  const { annotations } = JSON.parse(bytes.toString('utf8')) as Manifest;
-  const text: unknown = annotations?.[olderAnnotation];
-  return typeof text === 'string' ? text.split(' ').filter(isDigest).slice(0, mostOlder) : [];
-}
-
-/** The blobs that a manifest, or an index of layers, names. */
 function blobsOf(bytes: Buffer): KeptBlob[] {
-  const {
-    config,
-    layers = [],
-    manifests = [],
-  } = JSON.parse(bytes.toString('utf8')) as Partial<Manifest & Index>;
-  return [...(config === undefined ? [] : [config]), ...layers, ...manifests];
+  return namedBy(JSON.parse(bytes.toString('utf8')));
 }

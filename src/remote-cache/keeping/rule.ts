@@ -1,6 +1,6 @@
 /** `keep=N` and `max-size=SIZE` of `--cache-to`: which older exports of a cache stay. Pure. */
 import { fail } from '../../errors/index.ts';
-import type { Digest } from '../../oci/index.ts';
+import { type Descriptor, type Digest, type Index, isDigest, type Manifest } from '../../oci/index.ts';
 import { parseBool, ramInBytes } from '../../words/index.ts';
 import type { CacheSpec } from '../types.ts';
 
@@ -16,6 +16,26 @@ export const keepAttrs: readonly string[] = ['keep', 'max-size'];
 
 /** The annotation of a manifest with the digests of those before it, newest first, with spaces between them. */
 export const olderAnnotation = 'drydock.cache.older';
+/** The annotation of a manifest in a client's folder with the name that it is an export of. */
+export const exportOfAnnotation = 'drydock.cache.export-of';
+/** The most older exports that a manifest names. */
+export const mostOlder = 500;
+
+/** The exports before a manifest, newest first, as it tells them. */
+export function olderIn({ annotations }: Pick<Manifest, 'annotations'>): Digest[] {
+  const text: unknown = annotations?.[olderAnnotation];
+  return typeof text === 'string' ? text.split(' ').filter(isDigest).slice(0, mostOlder) : [];
+}
+
+/** The blobs that a manifest, or an index of layers, names; none for another document. */
+export function namedBy(content: Partial<Manifest & Index>): KeptBlob[] {
+  const listed = (value: unknown) => (Array.isArray(value) ? (value as Partial<Descriptor>[]) : []);
+  const { config, layers, manifests } = content ?? {};
+  return [config, ...listed(layers), ...listed(manifests)].flatMap((each) => {
+    const { digest, size = 0 } = each ?? {};
+    return typeof digest === 'string' && isDigest(digest) ? [{ digest, size }] : [];
+  });
+}
 
 /** What an export consists of. */
 export interface KeptBlob {

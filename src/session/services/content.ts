@@ -4,6 +4,7 @@
  */
 import { Readable } from 'node:stream';
 import { create, toBinary } from '@bufbuild/protobuf';
+import { timestampMs } from '@bufbuild/protobuf/wkt';
 import { type DrydockError, fail } from '../../errors/index.ts';
 import {
   ALREADY_EXISTS,
@@ -16,10 +17,13 @@ import {
   NOT_FOUND,
   UNIMPLEMENTED,
 } from '../../grpc/index.ts';
-import type { Digest } from '../../oci/index.ts';
+import { type Digest, isDigest } from '../../oci/index.ts';
 import {
+  DeleteContentRequestSchema,
   InfoRequestSchema,
   InfoResponseSchema,
+  ListContentRequestSchema,
+  ListContentResponseSchema,
   ReadContentRequestSchema,
   ReadContentResponseSchema,
   WriteAction,
@@ -27,7 +31,7 @@ import {
   WriteContentResponseSchema,
 } from '../../pb/containerd/content_pb.js';
 import { notServed, type Peer } from '../peer.ts';
-import type { ClientContent } from '../types.ts';
+import type { ClientContent, ContentUpkeep } from '../types.ts';
 
 const service = '/containerd.services.content.v1.Content';
 /** Bytes per message of a blob that is written, few enough for the limit of Go's gRPC servers. */
@@ -66,10 +70,13 @@ export function clientContent(peer: Peer, id: string): ClientContent | undefined
         throw peer.explain(what, err);
       }
     },
-    async read(digest, { offset = 0, signal } = {}) {
+    async read(digest, { offset = 0, length = 0, signal } = {}) {
       const what = `blob ${digest} of its store ${id}`;
       const call = await start(what, 'Read', { signal });
-      const request = create(ReadContentRequestSchema, { digest, offset: BigInt(offset) });
+      // All of them is what 0 means in this service.
+      const request = create(ReadContentRequestSchema, {
+        ...{ digest, offset: BigInt(offset), size: BigInt(length) },
+      });
       call.stream.end(frame(toBinary(ReadContentRequestSchema, request)));
       return Readable.from(
         blobBytes(call, offset, (err) => peer.explain(what, err)),
@@ -86,6 +93,47 @@ export function clientContent(peer: Peer, id: string): ClientContent | undefined
         throw peer.explain(what, err);
       } finally {
         call.cancel();
+      }
+    },
+    ...(peer.mayServe(`${service}/List`) && peer.mayServe(`${service}/Delete`)
+      ? { upkeep: contentUpkeep(peer, id, metadata, start) }
+      : {}),
+  };
+}
+
+function contentUpkeep(
+  peer: Peer,
+  id: string,
+  metadata: Record<string, string>,
+  start: (what: string, method: string, options: CallOptions) => Promise<GrpcCall>,
+): ContentUpkeep {
+  return {
+    async *list({ signal } = {}) {
+      const what = `the blobs of its store ${id}`;
+      const call = await start(what, 'List', { signal });
+      call.stream.end(frame(toBinary(ListContentRequestSchema, create(ListContentRequestSchema))));
+      try {
+        for await (const message of call.messages()) {
+          for (const { digest, size, createdAt } of decodeShort(ListContentResponseSchema, message).info) {
+            const at = createdAt === undefined ? 0 : timestampMs(createdAt);
+            if (isDigest(digest)) yield { digest, size: Number(size), at };
+          }
+        }
+      } catch (err) {
+        throw peer.explain(what, err);
+      } finally {
+        call.cancel();
+      }
+    },
+    async delete(digest) {
+      const what = `the removal of blob ${digest} from its store ${id}`;
+      const request = toBinary(DeleteContentRequestSchema, create(DeleteContentRequestSchema, { digest }));
+      try {
+        const answer = await peer.unary(what, `${service}/Delete`, request, { metadata });
+        if (answer === notServed) throw new GrpcError(UNIMPLEMENTED, 'Delete');
+      } catch (err) {
+        if (err instanceof GrpcError && err.code === NOT_FOUND) return;
+        throw peer.explain(what, err);
       }
     },
   };

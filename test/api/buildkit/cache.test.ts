@@ -1,5 +1,6 @@
 /** Caches over BuildKit's API: as buildctl's --export-cache and --import-cache and buildx's --cache-to and --cache-from send them. */
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { digestOf, type Manifest } from '../../../src/oci/index.ts';
 import { prune } from '../../../src/upkeep/disk-usage.ts';
 import { closePool } from '../../../src/workers/pool.ts';
 import { pushBase } from '../../kit/images.ts';
@@ -72,6 +73,87 @@ onStores('Solve with caches', (store) => {
     );
     expect(ran(again)).toEqual([]);
     expect(warnings(again)).toEqual([]);
+  });
+
+  describe("keep= in a client's store, whose index nobody else sees", () => {
+    let round = 0;
+    /** Exports something new, and returns the manifest's digest. */
+    const exportTo = async (
+      blobs: Blobs,
+      attrs: Record<string, string>,
+      { text = `keep ${++round}`, beside = [] as { Type: string; Attrs: Record<string, string> }[] } = {},
+    ): Promise<string> => {
+      const Exports = [{ Type: 'local', Attrs: { dest: '/out', mode: 'max', ...attrs } }, ...beside];
+      const solved = await kit.solve(
+        { ...frontend, Cache: { Exports } },
+        { ...context(text), stores: { 'local:/out': blobs } },
+      );
+      expect(warnings(solved)).toEqual([]);
+      return JSON.parse(solved.response['cache.manifest'] ?? '').digest;
+    };
+    const manifestsIn = (blobs: Blobs) =>
+      [...blobs].filter(([, bytes]) => bytes[0] === 0x7b && 'config' in JSON.parse(bytes.toString()));
+    /** Each manifest has all that it names, and there is nothing else. */
+    const expectWhole = (blobs: Blobs) => {
+      const named = manifestsIn(blobs).flatMap(([digest, bytes]) => {
+        const { config, layers } = JSON.parse(bytes.toString()) as Manifest;
+        return [digest, config.digest, ...layers.map((layer) => layer.digest)];
+      });
+      expect([...blobs.keys()].sort()).toEqual([...new Set(named)].sort());
+    };
+
+    test('the newest stay, and what they need; the same again is no further one', async () => {
+      const blobs: Blobs = new Map();
+      const made: string[] = [];
+      for (let i = 0; i < 4; i++) made.push(await exportTo(blobs, { keep: '2' }));
+      expect(
+        manifestsIn(blobs)
+          .map(([digest]) => digest)
+          .sort(),
+      ).toEqual(made.slice(2).sort());
+      expectWhole(blobs);
+      const text = `keep ${round}`;
+      expect(await exportTo(blobs, { keep: '2' }, { text })).toBe(made[3]);
+      expect(manifestsIn(blobs)).toHaveLength(2);
+      const last = await exportTo(blobs, { 'max-size': '1k' });
+      expect(manifestsIn(blobs).map(([digest]) => digest)).toEqual([last]);
+      expectWhole(blobs);
+    });
+
+    test("exports of other names, those without a rule, and other clients' images stay", async () => {
+      const blobs: Blobs = new Map();
+      const plain = await exportTo(blobs, {});
+      const other = await exportTo(blobs, { keep: '1', tag: 'other' });
+      const first = await exportTo(blobs, { keep: '1' });
+      // An image with the first export's layers in it.
+      const { layers, config } = JSON.parse(blobs.get(first)!.toString()) as Manifest;
+      const image = Buffer.from(JSON.stringify({ schemaVersion: 2, config, layers: layers.slice(0, 1) }));
+      blobs.set(digestOf(image), image);
+      const second = await exportTo(blobs, { keep: '1' });
+      expect(
+        manifestsIn(blobs)
+          .map(([digest]) => digest)
+          .sort(),
+      ).toEqual([plain, other, digestOf(image), second].sort());
+      expectWhole(blobs);
+    });
+
+    test('nothing goes when the build fails, as the client then names no new export', async () => {
+      const blobs: Blobs = new Map();
+      const first = await exportTo(blobs, { keep: '1' });
+      const beside = [{ Type: 'registry', Attrs: { ref: '127.0.0.1:1/x' } }];
+      const failed = await failure(exportTo(blobs, { keep: '1' }, { beside }));
+      expect(failed.rawMessage).toContain('exporting cache to 127.0.0.1:1/x');
+      expect(blobs.has(first)).toBe(true);
+      const last = await exportTo(blobs, { keep: '1' });
+      expect(manifestsIn(blobs).map(([digest]) => digest)).toEqual([last]);
+      expectWhole(blobs);
+    });
+
+    test('it needs manifests with annotations', async () => {
+      const refused = await failure(exportTo(new Map(), { keep: '1', 'oci-mediatypes': 'false' }));
+      expect(refused.rawMessage).toContain('need oci-mediatypes=true');
+    });
   });
 
   test('registry: in the fields of old, and told to the frontend alone', async () => {

@@ -36,8 +36,9 @@ export function* contentHandlers(stores: Record<string, Blobs>): Generator<[stri
     `${service}/Read`,
     async (call) => {
       for await (const message of call.messages) {
-        const { digest, offset } = fromBinary(content.ReadContentRequestSchema, message);
-        const blob = blobOf(call, digest);
+        const { digest, offset, size } = fromBinary(content.ReadContentRequestSchema, message);
+        const whole = blobOf(call, digest);
+        const blob = size === 0n ? whole : whole.subarray(0, Number(offset + size));
         for (let at = Number(offset); at < blob.length; at += 1000) {
           const part = { offset: BigInt(at), data: blob.subarray(at, at + 1000) };
           await call.send(
@@ -49,6 +50,30 @@ export function* contentHandlers(stores: Record<string, Blobs>): Generator<[stri
     },
   ];
   yield [`${service}/Write`, (call) => write(call, storeOf(call))];
+  yield [
+    `${service}/List`,
+    async (call) => {
+      // In the order of digests, as a folder has them; each message has some of them.
+      const blobs = [...storeOf(call)].sort(([a], [b]) => (a < b ? -1 : 1));
+      for (let at = 0; at < blobs.length; at += 3) {
+        const info = blobs.slice(at, at + 3).map(([digest, blob]) => ({ digest, size: BigInt(blob.length) }));
+        const part = create(content.ListContentResponseSchema, { info });
+        await call.send(toBinary(content.ListContentResponseSchema, part));
+      }
+    },
+  ];
+  yield [
+    `${service}/Delete`,
+    async (call) => {
+      for await (const message of call.messages) {
+        const { digest } = fromBinary(content.DeleteContentRequestSchema, message);
+        blobOf(call, digest);
+        storeOf(call).delete(digest);
+        await call.send(new Uint8Array());
+        return;
+      }
+    },
+  ];
 }
 
 async function write(call: Call, store: Blobs): Promise<void> {
