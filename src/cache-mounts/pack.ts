@@ -1,5 +1,5 @@
 /** Packs a cache mount as layers: what has changed since it was last exported, on top of what was exported then. */
-import { statSync } from 'node:fs';
+import { rmSync, statSync } from 'node:fs';
 import { canceled, DrydockError, throwIfAborted } from '../errors/index.ts';
 import type { HeldFolder, KeptFolders, KeptFound, KeptKey } from '../kept/index.ts';
 import { type Compression, packChanges } from '../layer/index.ts';
@@ -22,6 +22,8 @@ interface PackOptions {
   owner: string | undefined;
   /** The place that it is packed for. */
   target: string;
+  /** Whether the place is written once only, as an archive is: nothing is remembered of it, since all is packed anew. */
+  isPassing?: boolean;
   compression: Compression;
   lease: string;
   signal: AbortSignal;
@@ -45,7 +47,7 @@ export async function packMount(
   found: KeptFound,
   options: PackOptions,
 ): Promise<PackedMount | undefined> {
-  const { owner, target, compression, lease, signal } = options;
+  const { owner, target, isPassing = false, compression, lease, signal } = options;
   const held = await takeIn(caches, { key: found.name, owner }, options);
   if (held === undefined) return undefined;
   try {
@@ -64,8 +66,9 @@ export async function packMount(
     const { descriptor, diffId } = packed;
     const layers = [...(base?.layers ?? []), ...(isNew ? [{ descriptor, diffId }] : [])];
     const madeAt = isNew ? Date.now() : base.at;
+    if (isPassing) rmSync(list, { force: true });
     // It is believed only as long as the layers are found at the target.
-    saveState(instance, { target, at: madeAt, root, layers, list });
+    else saveState(instance, { target, at: madeAt, root, layers, list });
     return {
       key: found.name,
       madeAt,

@@ -13,10 +13,12 @@ import { type GhaPlace, ghaAttrs, ghaPlace } from './shelf/gha-place.ts';
 import { azurePlace, type BucketPlace, bucketAttrs, s3Place } from './shelf/place.ts';
 import type { CacheSpec } from './types.ts';
 
-/** The text that tells the place of a cache from others: `registry:reg.example/app:cache`, `local:/folder`. */
+/** The text that tells the place of a cache from others: `registry:reg.example/app:cache`, `local:/folder`, `archive:/a.tar`. */
 export function placeText(place: CachePlace): string {
   if (place.type === 'registry') return `registry:${place.ref}`;
-  if (place.type === 'local') return `local:${place.folder}`;
+  if (place.type === 'local') {
+    return place.archive === undefined ? `local:${place.folder}` : `archive:${place.archive}`;
+  }
   return place.type === 'gha'
     ? `gha:${place.url}/${place.scope}`
     : `${place.address}/${place.prefixes.blobs}`;
@@ -31,6 +33,8 @@ type CachePlace =
       folder: string;
       /** The name in the folder that the client gives an export. */
       tag?: string;
+      /** The file that the folder is the content of, while a command packs or unpacks it: the folder itself goes then. */
+      archive?: string;
     }
   | ShelfPlace;
 
@@ -85,7 +89,12 @@ const exportAttrs = [
 ];
 /** The attributes of each kind of place. */
 const placeAttrs: Readonly<Record<(typeof types)[number], readonly string[]>> = {
-  ...{ registry: ['ref', 'registry.insecure'], local: ['dest', 'tag', 'reset'], inline: [], gha: ghaAttrs },
+  ...{
+    registry: ['ref', 'registry.insecure'],
+    local: ['dest', 'tag', 'reset', 'archive'],
+    inline: [],
+    gha: ghaAttrs,
+  },
   ...bucketAttrs,
 };
 
@@ -97,13 +106,13 @@ export function parseImport({ type, attrs }: CacheSpec): ImportWant {
     restoreMounts: yes(attrs, 'restore-mounts', false),
   };
   if (kind === 'local') {
-    const { src, digest } = attrs;
+    const { src, digest, archive } = attrs;
     if (!src) throw fail('invalid', 'cache', 'local cache importer requires src');
-    if (!digest) throw fail('not-found', 'cache', `there is no cache in ${src}`);
+    if (!digest) throw fail('not-found', 'cache', `there is no cache in ${archive ?? src}`);
     if (!isDigest(digest)) {
       throw fail('invalid', 'cache', `local cache importer: ${JSON.stringify(digest)} is no sha256 digest`);
     }
-    return { type: 'local', folder: src, digest, name: `local:${src}`, ...mounts };
+    return { type: 'local', folder: src, archive, digest, name: archive ?? `local:${src}`, ...mounts };
   }
   const shelf = shelfPlace(kind, attrs);
   if (shelf !== undefined) return { ...shelf, name: placeName(shelf), ...mounts };
@@ -177,7 +186,7 @@ function unknownAttrs(kind: (typeof types)[number], attrs: CacheSpec['attrs']): 
 /** What progress and errors call a place. It has no secret in it. */
 function placeName(place: CachePlace): string {
   if (place.type === 'registry') return familiarName(place.ref);
-  if (place.type === 'local') return place.folder;
+  if (place.type === 'local') return place.archive ?? place.folder;
   if (place.type === 'gha') return `gha:${place.scope}`;
   return `${place.address}/${place.configs.join(';')}`;
 }
@@ -205,7 +214,7 @@ function placeOf(kind: (typeof types)[number], attrs: CacheSpec['attrs']): Cache
   if (kind === 'inline') return undefined;
   if (kind === 'local') {
     if (!attrs.dest) throw fail('invalid', 'cache', 'local cache exporter requires dest');
-    return { type: 'local', folder: attrs.dest, tag: attrs.tag || undefined };
+    return { type: 'local', folder: attrs.dest, tag: attrs.tag || undefined, archive: attrs.archive };
   }
   const shelf = shelfPlace(kind, attrs);
   if (shelf !== undefined) return shelf;

@@ -114,11 +114,13 @@ async function exportTo(
       return found?.map(({ descriptor }) => descriptor.digest);
     });
   });
-  const place = want.place === undefined ? '' : placeText(want.place);
   let further: Descriptor[] = [];
   if (want.mounts !== 'none') {
     const { exportMounts } = await import('./mounts/export.ts');
-    further = await exportMounts({ choice: want.mounts, target: place }, traces, target, mounts, ctx);
+    const { place } = want;
+    const isPassing = place?.type === 'local' && place.archive !== undefined;
+    const wanted = { choice: want.mounts, target: place === undefined ? '' : placeText(place), isPassing };
+    further = await exportMounts(wanted, traces, target, mounts, ctx);
   }
   if (config.layers.length === 0 && further.length === 0) {
     // Nothing that could be taken from it: what the place has stays as it is.

@@ -187,7 +187,7 @@ async function inStore(ref: string, store: Store): Promise<CacheContents[] | und
 
 async function fromClient(want: ImportWant & { type: 'local' }, deps: ImportDeps): Promise<FoundCache> {
   const { store, job } = deps;
-  const content = await job.session.content?.(want.name);
+  const content = await job.session.content?.(`local:${want.folder}`);
   if (content === undefined) {
     throw fail('not-found', 'session', `the client offers no folder ${want.folder}`, {
       hint: 'A local cache needs a session that serves it, as docker buildx, buildctl and drydock have.',

@@ -1,11 +1,13 @@
 /** `drydock cache mount …`: cache mounts of `RUN --mount=type=cache`, here or at a daemon. */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { isNamed, statesOf } from '../../cache-mounts/index.ts';
 import { fail } from '../../errors/index.ts';
+import { csvLine } from '../../words/index.ts';
 import { buildFlags } from '../build/flags.ts';
 import { type CommandContext, command } from '../command.ts';
+import { splitCsv } from '../csv.ts';
 import { parseFlags } from '../flags.ts';
 import { ago, formatBytes, table } from '../units.ts';
 import { runBuildCommand } from './build.ts';
@@ -124,7 +126,7 @@ async function exportTo(
   }
   return inTemp(async (temp) => {
     const archive = isArchive(place) ? join(temp, 'layout') : undefined;
-    const to = `${specOf(archive ?? place, 'dest')},mounts=${id}`;
+    const to = csvLine([...specOf(place, 'dest', archive), `mounts=${id}`]);
     const code = await buildNothing(['--cache-to', to, ...progress], temp, ctx);
     if (archive !== undefined && code === 0) {
       const { packLayoutFolder } = await import('../layout-archive.ts');
@@ -141,13 +143,12 @@ async function importFrom(
   ctx: CommandContext,
 ): Promise<number> {
   return inTemp(async (temp) => {
-    let from = place;
-    if (isArchive(place)) {
-      from = join(temp, 'layout');
+    const archive = isArchive(place) ? join(temp, 'layout') : undefined;
+    if (archive !== undefined) {
       const { unpackLayoutFolder } = await import('../layout-archive.ts');
-      await unpackLayoutFolder(place, from, ctx.signal);
+      await unpackLayoutFolder(place, archive, ctx.signal);
     }
-    const spec = `${specOf(from, 'src')},mounts=${id},restore-mounts=true`;
+    const spec = csvLine([...specOf(place, 'src', archive), `mounts=${id}`, 'restore-mounts=true']);
     return buildNothing(['--cache-from', spec, ...progress], temp, ctx);
   });
 }
@@ -156,10 +157,14 @@ function isArchive(place: string): boolean {
   return !place.includes('=') && place.endsWith('.tar');
 }
 
-/** A cache as --cache-to and --cache-from take it. A place with a slash or a dot in front is a folder. */
-function specOf(place: string, folder: 'src' | 'dest'): string {
-  if (place.includes('=')) return place;
-  return /^[./]/.test(place) ? `type=local,${folder}=${place}` : `type=registry,ref=${place}`;
+/**
+ * The fields of a cache as --cache-to and --cache-from take them. A place with a slash or a dot in front is a folder;
+ * `content`: the folder with the content of an archive.
+ */
+function specOf(place: string, folder: 'src' | 'dest', content: string | undefined): string[] {
+  if (content !== undefined) return ['type=local', `${folder}=${content}`, `archive=${resolve(place)}`];
+  if (place.includes('=')) return splitCsv(place);
+  return /^[./]/.test(place) ? ['type=local', `${folder}=${place}`] : ['type=registry', `ref=${place}`];
 }
 
 /** Runs a build of nothing, which reads and writes caches as all do. */

@@ -26,6 +26,8 @@ interface WantedMounts {
   choice: MountChoice;
   /** The place of the cache, as `placeText` names it. */
   target: string;
+  /** Whether the place is an archive, which is written as a whole. */
+  isPassing: boolean;
 }
 
 /** How long an export waits for a mount that steps of other builds have, ms. */
@@ -36,13 +38,14 @@ const wait = 30_000;
  * is to keep; none when there is no mount. A mount that cannot be written now is a warning.
  */
 export async function exportMounts(
-  { choice, target: place }: WantedMounts,
+  { choice, target: name, isPassing }: WantedMounts,
   traces: readonly (readonly TracedVertex[])[],
   target: BlobTarget,
   mounts: BuildMounts,
   ctx: ExportContext,
 ): Promise<Descriptor[]> {
   if (choice === 'none') return [];
+  const place = { name, isPassing };
   const records: MountRecord[] = [];
   for (const each of chosenMounts(choice, idsIn(traces), mounts, ctx)) {
     const title = `exporting cache mount ${each.name}`;
@@ -117,7 +120,7 @@ function chosenMounts(
 
 async function exportOne(
   { name, here, foreign }: ChosenMount,
-  place: string,
+  place: { name: string; isPassing: boolean },
   target: BlobTarget,
   { caches, owner }: BuildMounts,
   ctx: ExportContext,
@@ -128,7 +131,7 @@ async function exportOne(
   const has = (layer: Descriptor) => target.has(layer);
   const compression = { type: 'zstd' } as const;
   const packed = await packMount(store, caches, here, {
-    ...{ owner, target: place, compression, lease, signal, wait, has },
+    ...{ owner, target: place.name, isPassing: place.isPassing, compression, lease, signal, wait, has },
   });
   if (packed !== undefined) {
     for (const { descriptor } of packed.layers) {
@@ -142,7 +145,7 @@ async function exportOne(
     short: `the cache mount ${name} is in use by other builds; what was written of it before stays`,
     detail: [`It was waited for ${wait / 1000} s.`],
   });
-  return foreign === undefined ? lastWritten(here, place, target) : handOn(foreign, target, ctx);
+  return foreign === undefined ? lastWritten(here, place.name, target) : handOn(foreign, target, ctx);
 }
 
 /** Writes a mount as another cache has it. */
