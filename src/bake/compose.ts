@@ -3,8 +3,10 @@ import { dirname, join } from 'node:path';
 import { LineCounter, parseDocument } from 'yaml';
 import { fail } from '../errors/index.ts';
 import { hclError, type SourceFile } from '../hcl/index.ts';
+import { ramInBytes, ramText } from '../words/index.ts';
 import { attestText, normalEntry, parseEntry, parseSsh } from './entries.ts';
 import { interpolate } from './interpolate.ts';
+import { composePath } from './paths.ts';
 import type { Definitions, Entry, SshEntry, Target } from './types.ts';
 
 type Json = Record<string, unknown>;
@@ -164,7 +166,7 @@ function targetOf(
   );
   const image = text(service.image);
   const given: Record<string, unknown> = {
-    context: text(build.context),
+    context: path(build.context),
     contexts: contexts(build.additional_contexts),
     dockerfile: text(build.dockerfile),
     'dockerfile-inline': text(build.dockerfile_inline),
@@ -177,7 +179,7 @@ function targetOf(
     platforms: texts(build.platforms),
     ssh: sshOf(build.ssh),
     secret: secretsOf(build.secrets, secrets, name),
-    'shm-size': build.shm_size === undefined ? undefined : String(build.shm_size),
+    'shm-size': build.shm_size === undefined ? undefined : sizeOf(String(build.shm_size)),
     ulimits: ulimitsOf(build.ulimits),
     'extra-hosts': hostsOf(build.extra_hosts),
     entitlements: texts(build.entitlements),
@@ -237,12 +239,24 @@ function extended(target: Target, given: unknown): Target {
   return more as Target;
 }
 
+function path(value: unknown): string | undefined {
+  const given = text(value);
+  return given === undefined ? undefined : composePath(given);
+}
+
+/** A size as compose files are printed: in the unit of its magnitude, where nothing is lost by that. */
+function sizeOf(given: string): string {
+  const bytes = ramInBytes(given);
+  const short = bytes === undefined ? given : ramText(bytes);
+  return ramInBytes(short) === bytes ? short : given;
+}
+
 function contexts(given: unknown): Record<string, string> | undefined {
   if (given === undefined || given === null) return undefined;
   return Object.fromEntries(
     Object.entries(pairs(given)).map(([name, value]) => {
       const service = /^(?:service|target):(.*)$/.exec(value ?? '')?.[1];
-      return [name, service === undefined ? (value ?? '') : `target:${targetName(service)}`];
+      return [name, service === undefined ? composePath(value ?? '') : `target:${targetName(service)}`];
     }),
   );
 }
@@ -256,7 +270,7 @@ function secretsOf(given: unknown, all: Json, service: string): Entry[] | undefi
     if (external) throw fail('unsupported', 'client', `unsupported external secret ${source}`);
     return normalEntry('secret', {
       id: source,
-      ...(file === undefined ? {} : { src: String(file) }),
+      ...(file === undefined ? {} : { src: composePath(String(file)) }),
       ...(environment === undefined ? {} : { env: String(environment) }),
     });
   });

@@ -308,6 +308,10 @@ function userFunction(block: Block, scope: Scope): HclFunction {
 
 function keyword(expression: Expression): string {
   if (expression.kind === 'variable') return expression.name;
+  // JSON has no names, but texts.
+  const [part, ...more] = expression.kind === 'template' ? expression.parts : [];
+  if (part?.kind === 'text' && more.length === 0 && /^[\p{ID_Start}_][\p{ID_Continue}-]*$/u.test(part.text))
+    return part.text;
   throw hclError(expression.place, 'Invalid param element', 'Each parameter name must be an identifier.');
 }
 

@@ -3,6 +3,7 @@ export { attestText, entryText, sshText } from './entries.ts';
 export { type BakeSurroundings, defaultFiles, readDefinitions } from './files.ts';
 export { dotEnv } from './interpolate.ts';
 export { readOverrides } from './overrides.ts';
+export { here } from './paths.ts';
 export { planOf } from './plan.ts';
-export { printable } from './print.ts';
+export { printed } from './print.ts';
 export type { Definitions, PlannedTarget } from './types.ts';

@@ -72,28 +72,30 @@ const simple = new Set(['context', 'dockerfile', 'target', 'call', 'network', 's
 export function overridden(target: Target, overrides: readonly Override[] = []): Target {
   const out: Record<string, unknown> = { ...target };
   const begun = new Set<string>();
-  // The first of several values of a list takes the place of what was there, the others are added.
-  const before = (key: string, isAdded: boolean): readonly unknown[] => {
-    const fresh = !begun.has(key) && !isAdded;
+  const appended = new Set(overrides.flatMap(({ key, isAdded }) => (isAdded ? [key] : [])));
+  // The first of several values of a list takes the place of what was there, the others are added; with one += all are.
+  const before = (key: string, attribute = key): readonly unknown[] => {
+    const fresh = !begun.has(key) && !appended.has(key);
     begun.add(key);
-    return fresh ? [] : ((out[key] as unknown[]) ?? []);
+    return fresh ? [] : ((out[attribute] as unknown[]) ?? []);
   };
   for (const { text, key, name, isAdded, value = '' } of overrides) {
     if (lists.has(key)) {
       const attribute = key === 'platform' ? 'platforms' : key;
-      out[attribute] = [...before(attribute, isAdded), value];
+      out[attribute] = [...before(key, attribute), value];
     } else if (added.has(key)) out[key] = [...((out[key] as string[]) ?? []), value];
-    else if (entryKinds.has(key)) out[key] = [...before(key, isAdded), parseEntry(key as EntryKind, value)];
+    else if (entryKinds.has(key)) out[key] = [...before(key), parseEntry(key as EntryKind, value)];
     else if (key === 'attest')
       Object.assign(out, mergeTargets(out, { attest: [parseEntry('attest', value)] }));
-    else if (key === 'secrets') out.secret = [...before('secret', isAdded), parseEntry('secret', value)];
-    else if (key === 'ssh') out.ssh = [...before('ssh', isAdded), parseSsh(value)];
+    else if (key === 'secrets') out.secret = [...before(key, 'secret'), parseEntry('secret', value)];
+    else if (key === 'ssh') out.ssh = [...before(key), parseSsh(value)];
     else if (key === 'secret') {
       if (name === undefined) throw invalid(text, `invalid key ${key}, secret requires name`);
       out.secret = changedSecret((out.secret as Entry[]) ?? [], name, value);
     } else if (maps.has(key)) {
       if (name === undefined) throw invalid(text, `invalid key ${key}, ${key} requires name`);
-      if (isAdded) throw invalid(text, `invalid key ${key}, ${key} does not support append`);
+      if (isAdded && key === 'resources')
+        throw invalid(text, `invalid key ${key}, ${key} does not support append`);
       out[key] = { ...(out[key] as object), [name]: value };
     } else if (simple.has(key)) out[key] = value;
     else if (key === 'pull' || key === 'no-cache') out[key] = truth(key, value);

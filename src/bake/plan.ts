@@ -3,6 +3,7 @@ import { fail, nearest } from '../errors/index.ts';
 import { compileGlob } from '../patterns/index.ts';
 import { mergeTargets, normalized } from './attributes.ts';
 import { type Overrides, overridden } from './overrides.ts';
+import { plainContext } from './paths.ts';
 import type { Definitions, Group, Plan, PlannedTarget, Target } from './types.ts';
 
 /**
@@ -53,7 +54,12 @@ class Planner {
     seen.add(name);
     const inner = group.targets.map((each) => this.members(each, seen));
     return {
-      targets: [...new Set(inner.flatMap(({ targets }) => targets))],
+      // A group that is asked for within itself means the target of its name.
+      targets: [
+        ...new Set(
+          inner.flatMap(({ targets }, i) => (targets.length > 0 ? targets : (group.targets[i] ?? []))),
+        ),
+      ],
       groups: [name, ...new Set(inner.flatMap(({ groups }) => groups))],
     };
   }
@@ -62,7 +68,7 @@ class Planner {
     const { inherits: _, ...target } = this.#inherited(name, new Map());
     return {
       ...target,
-      context: target.context ?? '.',
+      context: plainContext(target.context ?? '.'),
       dockerfile: target.dockerfile || 'Dockerfile',
       linked: false,
     };

@@ -47,11 +47,7 @@ export function parseQuoted(scanner: Scanner, inner: Inner): Expression {
 /** Reads all of the text as a template. */
 export function parseTemplate(scanner: Scanner, inner: Inner): Expression {
   const pieces = new Pieces();
-  while (!scanner.done) {
-    const text = scanner.match(/[^$%]+/y);
-    if (text !== undefined) pieces.text(text);
-    else sequence(scanner, pieces, inner);
-  }
+  while (!scanner.done) readLine(scanner, pieces, inner);
   return template(scanner, pieces, 0);
 }
 
@@ -90,7 +86,7 @@ function readLine(scanner: Scanner, pieces: Pieces, inner: Inner): void {
     const text = scanner.match(/[^$%\n]+/y);
     if (text !== undefined) pieces.text(text);
     else if (scanner.take('\n')) {
-      pieces.text('\n');
+      pieces.newline();
       return;
     } else if (scanner.done) return;
     else sequence(scanner, pieces, inner);
@@ -157,58 +153,63 @@ function directive(scanner: Scanner, start: number, inner: Inner): Piece {
   );
 }
 
-/** The pieces of one template as they are read. */
+/**
+ * The pieces of one template as they are read. As in HCL, a text ends with its line: a `~` takes spaces away from one
+ * text, and does not reach into the next line.
+ */
 class Pieces {
   readonly list: Piece[] = [];
   /** Whether the text that comes next loses the space at its beginning. */
   trimNext = false;
+  /** The text that what comes next belongs to. */
+  #open: Extract<Piece, { kind: 'text' }> | undefined;
 
   text(text: string): void {
-    let kept = text;
-    if (this.trimNext) {
-      kept = text.replace(/^\s+/, '');
-      if (kept === '') return;
-      this.trimNext = false;
-    }
-    const last = this.list.at(-1);
-    if (last?.kind === 'text') last.text += kept;
-    else if (kept !== '') this.list.push({ kind: 'text', text: kept });
+    const kept = this.trimNext ? text.trimStart() : text;
+    if (kept !== '') this.trimNext = false;
+    if (this.#open === undefined) {
+      this.#open = { kind: 'text', text: kept };
+      this.list.push(this.#open);
+    } else this.#open.text += kept;
+  }
+
+  /** Adds the end of a line. */
+  newline(): void {
+    this.text('\n');
+    this.#end();
   }
 
   add(piece: Piece): void {
-    this.trimNext = false;
+    this.#end();
     this.list.push(piece);
+  }
+
+  #end(): void {
+    this.#open = undefined;
+    this.trimNext = false;
   }
 
   trimEnd(): void {
     const last = this.list.at(-1);
-    if (last?.kind === 'text') last.text = last.text.replace(/\s+$/, '');
+    if (last?.kind === 'text') last.text = last.text.trimEnd();
   }
 
-  /** Takes the indentation away that all lines have. */
+  /** Takes the indentation away that all lines have, of those texts that begin a line. Blank lines do not count. */
   flush(): void {
-    const lines: { piece: Extract<Piece, { kind: 'text' }>; at: number; spaces: number }[] = [];
+    let common = Number.POSITIVE_INFINITY;
+    const begin: Extract<Piece, { kind: 'text' }>[] = [];
     let isStart = true;
     for (const piece of this.list) {
-      if (piece.kind !== 'text') {
-        if (isStart) return;
-        continue;
+      const text = piece.kind === 'text' ? piece.text : '';
+      const spaces = text.length - text.trimStart().length;
+      const isBlank = text.endsWith('\n') && spaces === text.length;
+      if (isStart && !isBlank) {
+        common = Math.min(common, spaces);
+        if (piece.kind === 'text') begin.push(piece);
       }
-      for (let at = 0; at < piece.text.length; ) {
-        if (isStart) {
-          const spaces = /^[ \t]*/.exec(piece.text.slice(at))?.[0].length ?? 0;
-          if (piece.text[at + spaces] !== '\n') lines.push({ piece, at, spaces });
-        }
-        const end = piece.text.indexOf('\n', at);
-        isStart = end >= 0;
-        at = end < 0 ? piece.text.length : end + 1;
-      }
-      isStart = piece.text.endsWith('\n');
+      isStart = text.endsWith('\n');
     }
-    const common = Math.min(...lines.map(({ spaces }) => spaces));
-    for (const { piece, at } of lines.reverse()) {
-      piece.text = piece.text.slice(0, at) + piece.text.slice(at + common);
-    }
+    for (const piece of begin) piece.text = piece.text.slice(common);
   }
 }
 

@@ -37,8 +37,7 @@ function parseBody(scanner: Scanner, depth: number): Body {
     scanner.space(false);
     if (scanner.char === '=' && !scanner.starts('==')) {
       scanner.at++;
-      const expression = parseExpression(scanner, false);
-      const place = scanner.place(start);
+      const attribute = parseValue(scanner, name, start);
       if (names.has(name)) {
         throw scanner.error(
           'Attribute redefined',
@@ -48,8 +47,8 @@ function parseBody(scanner: Scanner, depth: number): Body {
         );
       }
       names.add(name);
-      attributes.push({ name, expression, place });
-      endOfLine(scanner, depth, 'argument');
+      attributes.push(attribute);
+      endOfLine(scanner, 'argument');
     } else blocks.push(parseBlock(scanner, name, start, depth));
   }
 }
@@ -71,11 +70,43 @@ function parseBlock(scanner: Scanner, type: string, start: number, depth: number
   }
   const place = scanner.place(start);
   scanner.at++;
-  const body = parseBody(scanner, depth + 1);
+  scanner.space(false);
+  const body = isLineEnd(scanner) ? parseBody(scanner, depth + 1) : parseLine(scanner);
   if (!scanner.take('}'))
     throw scanner.error('Unclosed configuration block', `The block ${type} has no "}" at its end.`, start);
-  endOfLine(scanner, depth, 'block');
+  endOfLine(scanner, 'block');
   return { type, labels, body, place };
+}
+
+/** Reads the body of a block on one line: nothing, or one argument. */
+function parseLine(scanner: Scanner): Body {
+  if (scanner.char === '}') return { attributes: [], blocks: [] };
+  const start = scanner.at;
+  const name = scanner.match(identifier);
+  scanner.space(false);
+  if (name === undefined || !scanner.starts('=') || scanner.starts('==')) {
+    throw scanner.error(
+      'Argument definition required',
+      'A block on a single line can contain only a single argument. A nested block has lines of its own.',
+      start,
+    );
+  }
+  scanner.at++;
+  const attribute = parseValue(scanner, name, start);
+  scanner.space(false);
+  if (scanner.char !== '}') {
+    throw scanner.error(
+      'Invalid single-argument block definition',
+      'A block whose argument is on its first line ends on that line, with "}" behind its only argument.',
+    );
+  }
+  return { attributes: [attribute], blocks: [] };
+}
+
+/** Reads what follows the "=" of an argument. */
+function parseValue(scanner: Scanner, name: string, start: number): Attribute {
+  const expression = parseExpression(scanner, false);
+  return { name, expression, place: scanner.place(start) };
 }
 
 function quotedLabel(scanner: Scanner): string {
@@ -90,11 +121,14 @@ function quotedLabel(scanner: Scanner): string {
   }
 }
 
-/** After an item only the end of the line may come, or the end of the block that it is in. */
-function endOfLine(scanner: Scanner, depth: number, what: string): void {
+function isLineEnd(scanner: Scanner): boolean {
+  return scanner.done || scanner.starts('\n') || scanner.starts('\r\n');
+}
+
+/** After an item only the end of the line may come. */
+function endOfLine(scanner: Scanner, what: string): void {
   scanner.space(false);
-  if (scanner.done || scanner.take('\n') || scanner.take('\r\n')) return;
-  if (depth > 0 && scanner.char === '}') return;
+  if (isLineEnd(scanner)) return;
   throw scanner.error(
     `Missing newline after ${what}`,
     `${what === 'block' ? 'A block' : 'An argument'} definition must end with a newline.`,

@@ -4,22 +4,28 @@ import { expect, test } from 'vitest';
 import { readDefinitions } from '../../src/bake/files.ts';
 import { readOverrides } from '../../src/bake/overrides.ts';
 import { planOf } from '../../src/bake/plan.ts';
-import { printable } from '../../src/bake/print.ts';
+import { printed } from '../../src/bake/print.ts';
 
 interface Printed {
   group: Record<string, { targets: string[] }>;
   target: Record<string, Record<string, unknown>>;
 }
 
+interface Asked {
+  targets?: string[];
+  set?: string[];
+  env?: Record<string, string>;
+}
+
 /** The plan of files, as it is printed. */
-function plan(
+function plan(files: string | Record<string, string>, asked: Asked = {}): Printed {
+  return JSON.parse(planText(files, asked)) as Printed;
+}
+
+function planText(
   files: string | Record<string, string>,
-  {
-    targets = ['default'],
-    set = [],
-    env = {},
-  }: { targets?: string[]; set?: string[]; env?: Record<string, string> } = {},
-): Printed {
+  { targets = ['default'], set = [], env = {} }: Asked = {},
+): string {
   const all = typeof files === 'string' ? { 'docker-bake.hcl': files } : files;
   const definitions = readDefinitions(
     Object.entries(all).map(([filename, text]) => ({ filename, text })),
@@ -33,7 +39,7 @@ function plan(
     },
   );
   const overrides = readOverrides(set, [...definitions.targets.keys()], (name) => env[name]);
-  return printable(planOf(definitions, targets, overrides)) as Printed;
+  return printed(planOf(definitions, targets, overrides));
 }
 
 test('a target has its attributes, and the defaults of those that it lacks', () => {
@@ -73,6 +79,60 @@ test('a target has its attributes, and the defaults of those that it lacks', () 
     entitlements: ['network.host'],
     labels: { l: '$${x}' },
   });
+});
+
+test('the JSON is as Go writes it: keys in the order of their texts, < > & escaped, secrets by id first', () => {
+  const text = planText(`target "default" {
+    context = "./web/../sub/"
+    args = { "2" = "x\\u2028y", "10" = "a<b>&c" }
+    secret = ["env=E,id=s", "src=f,id=t"]
+  }`);
+  expect(text).toBe(`{
+  "group": {
+    "default": {
+      "targets": [
+        "default"
+      ]
+    }
+  },
+  "target": {
+    "default": {
+      "context": "sub",
+      "dockerfile": "Dockerfile",
+      "args": {
+        "10": "a\\u003cb\\u003e\\u0026c",
+        "2": "x\\u2028y"
+      },
+      "secret": [
+        {
+          "id": "s",
+          "env": "E"
+        },
+        {
+          "id": "t",
+          "src": "f"
+        }
+      ]
+    }
+  }
+}`);
+});
+
+test('a context of cwd:// is a folder here, and an empty one the working folder', () => {
+  const { target } = plan('target "default" { context = "cwd://sub/" }\ntarget "e" { context = "" }', {
+    targets: ['default', 'e'],
+  });
+  expect(target).toMatchObject({ default: { context: 'sub' }, e: { context: '.' } });
+});
+
+test('a group may have a target of its own name', () => {
+  const { group, target } = plan(`group "default" { targets = ["a", "default"] }
+    target "a" {}
+    target "default" {}`);
+  expect([group.default?.targets, Object.keys(target)]).toEqual([
+    ['a', 'default'],
+    ['a', 'default'],
+  ]);
 });
 
 test('variables have defaults, types, checks, and values from outside', () => {
@@ -211,6 +271,9 @@ test('--set overrides and adds, for patterns of targets', () => {
     pull: true,
   });
   expect(target.b).toMatchObject({ output: [{ type: 'local', dest: 'o' }], secret: [{ id: 's', env: 'E' }] });
+  // With one += of a key all its values are added.
+  const some = plan(file, { set: ['a.tags=y', 'a.tags+=z', 'a.args.V+=1'] }).target.a;
+  expect([some?.tags, some?.args]).toEqual([['x', 'y', 'z'], { V: '1' }]);
   expect(plan(file, { set: ['*.push=true'] }).target.b?.output).toEqual([{ type: 'image', push: 'true' }]);
   expect(plan(file, { set: ['*.load=true'] }).target.a?.output).toEqual([{ type: 'docker' }]);
   expect(() => plan(file, { set: ['z.tags=1'] })).toThrow("could not find any target matching 'z'");
@@ -225,12 +288,17 @@ test('functions of the file take arguments, further ones too', () => {
       variadic_params = rest
       result = "\${name}:\${join("-", rest)}"
     }
-    function "twice" { params = [x]
-      result = tag(x, x, x) }
+    function "twice" {
+      params = [x]
+      result = tag(x, x, x)
+    }
     target "default" { tags = [tag("a", "1", "2"), twice("b")] }`;
   expect(plan(file).target.default?.tags).toEqual(['a:1-2', 'b:b-b']);
+  const json =
+    '{"function": {"f": {"params": ["x"], "result": "${upper(x)}"}}, "target": {"default": {"tags": ["${f("a")}"]}}}';
+  expect(plan({ 'b.json': json.replace('f("a")', 'f(\\"a\\")') }).target.default?.tags).toEqual(['A']);
   expect(() =>
-    plan('function "f" { params = [x]\nresult = f(x) }\ntarget "default" { tags = [f("a")] }'),
+    plan('function "f" {\nparams = [x]\nresult = f(x)\n}\ntarget "default" { tags = [f("a")] }'),
   ).toThrow('function cycle not allowed for f');
 });
 
@@ -244,7 +312,7 @@ test('files are merged: HCL, its JSON form, and compose files before them', () =
   });
   expect(target).toEqual({
     web: {
-      context: './web',
+      context: 'web',
       dockerfile: 'Dockerfile',
       args: { A: '1', J: '1' },
       tags: ['t'],
@@ -284,17 +352,17 @@ secrets:
   });
   expect(target.app).toEqual({
     context: '.',
-    contexts: { b: 'target:base_one', d: './d' },
+    contexts: { b: 'target:base_one', d: 'd' },
     dockerfile: 'Dockerfile',
     labels: { a: '1' },
     tags: ['t1', 't2'],
-    secret: [{ id: 'tok', src: './tok' }],
+    secret: [{ id: 'tok', src: 'tok' }],
     ssh: [{ id: 'default' }, { id: 'key', paths: ['./id'] }],
     output: [{ type: 'tar', dest: 'o.tar' }],
     attest: [{ type: 'sbom' }, { type: 'provenance', mode: 'max' }],
     'extra-hosts': { h: '1.2.3.4' },
     ulimits: ['nofile=10:20', 'nproc=5:5'],
-    'shm-size': '64m',
+    'shm-size': '64MiB',
     'no-cache': true,
   });
   expect(() => plan({ 'compose.yaml': 'services: [' })).toThrow(/^compose\.yaml:1,\d+-\d+: Invalid YAML;/);

@@ -35,6 +35,26 @@ test('heredocs keep their lines; with a dash they lose the indentation that all 
   expect(values(parseHcl(file(text)))).toEqual({ a: '  x 5\n\n    y\n', b: 'x\n\n  y\\n\n' });
 });
 
+test('a ~ takes spaces of its own line only, and what follows it on the next line keeps its indentation', () => {
+  const text = `a = <<-EOT
+    FROM x
+      RUN "\${N}" %{ if true }yes%{ else }no%{ endif }
+    %{ for x in ["a", "b"] ~}
+    RUN \${x}
+    %{ endfor ~}
+    $\${N}
+  EOT
+b = <<EOT
+x %{~ if true } y %{ endif ~} z
+  \${~ "t" ~}${'  '}
+EOT
+`;
+  expect(values(parseHcl(file(text)))).toEqual({
+    a: 'FROM x\n  RUN "5" yes\n    RUN a\n    RUN b\n    ${N}\n',
+    b: 'x y z\nt',
+  });
+});
+
 test('expressions in brackets go on in the next line, others do not', () => {
   expect(values(parseHcl(file('a = (\n 1 +\n 2\n)\nb = {\n  x = 1\n  "y" : 2,\n}\n')))).toEqual({
     a: 3,
@@ -67,6 +87,10 @@ test.each([
   ],
   ['a = "%{ if true }x"', 'Unterminated template directive; The directive "if" has no end.'],
   ['a = "%{ endif }x"', 'Unexpected template directive; A template directive "endif" has no beginning here.'],
+  ['b { a = 1\n}', 'A block whose argument is on its first line ends on that line'],
+  ['b { a = 1, }', 'A block whose argument is on its first line ends on that line'],
+  ['b { c {}\n}', 'A block on a single line can contain only a single argument.'],
+  ['b {\n a = 1 }', 'Missing newline after argument'],
   ['= 1', 'Argument or block definition required'],
   [`a = ${'['.repeat(5000)}`, 'Too many levels'],
   [`a = ${'!'.repeat(5000)}true`, 'Too many levels'],

@@ -6,6 +6,7 @@ import {
   type Definitions,
   defaultFiles,
   dotEnv,
+  here,
   readDefinitions,
 } from '../../bake/index.ts';
 import { fail } from '../../errors/index.ts';
@@ -80,7 +81,7 @@ function surroundings(vars: ReadonlyMap<string, string>, env: NodeJS.ProcessEnv)
   const dotenv = existsSync('.env') ? dotEnv(read('.env'), seen, '.env') : {};
   return {
     builtins: new Map([
-      ['BAKE_CMD_CONTEXT', 'cwd://'],
+      ['BAKE_CMD_CONTEXT', here],
       ['BAKE_LOCAL_PLATFORM', formatPlatform(hostPlatform())],
     ]),
     lookup: (name) => vars.get(name) ?? seen[name],

@@ -1,14 +1,11 @@
 /** A bake target as the flags of `drydock build`, so that both are built by the same road. */
 import { isAbsolute, join } from 'node:path';
-import { entryText, type PlannedTarget, sshText } from '../../bake/index.ts';
+import { entryText, here, type PlannedTarget, sshText } from '../../bake/index.ts';
 import { fail, prefixed } from '../../errors/index.ts';
 import { isRemoteUrl } from '../../words/index.ts';
 import { parseCall } from '../build/call.ts';
 import { buildFlags } from '../build/flags.ts';
 import type { BuildFlags } from '../build/prepare.ts';
-
-/** The prefix of paths that are this side's, wherever the bake file is. */
-const here = 'cwd://';
 
 /** What `prepareBuild` is called with for a target. */
 interface TargetBuild {

@@ -3,7 +3,7 @@ import {
   type Definitions,
   type PlannedTarget,
   planOf,
-  printable,
+  printed,
   readOverrides,
 } from '../../bake/index.ts';
 import { type BuildResult, warningEvent } from '../../engine/index.ts';
@@ -118,7 +118,7 @@ async function bake(flags: Flags, operands: string[], ctx: CommandContext): Prom
   }
   const plan = planned(definitions, flags, operands, ctx.env);
   if (flags.print) {
-    ctx.stdout.write(`${JSON.stringify(printable(plan), null, 2)}\n`);
+    ctx.stdout.write(`${printed(plan)}\n`);
     return 0;
   }
   checkRights(plan.targets, flags.allow, trustedBy(flags.set), ctx.env);
@@ -228,7 +228,7 @@ function debugged({ 'on-error': onError, file, check, call }: Flags): Parameters
 
 /** The flags that are short for overrides of all targets. */
 function shortcuts(flags: Flags): string[] {
-  const call = flags.check ? 'check' : flags.call;
+  const call = flags.check ? 'lint' : flags.call;
   return [
     ...(flags.push ? ['*.push=true'] : []),
     ...(flags.load ? ['*.load=true'] : []),

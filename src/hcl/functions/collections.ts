@@ -126,7 +126,7 @@ export const collectionFunctions: Record<string, HclFunction> = {
   ),
   concat: fn('seqs…', (a) => a.all.flatMap((_, i) => a.list(i))),
   contains: fn('list, value', (a) => has(a.list(0), a.at(1))),
-  distinct: fn('list', (a) => distinct(a.list(0))),
+  distinct: fn('list', (a) => distinct(alike(a.list(0)))),
   element: fn('list, index', (a) => element(a.list(0), a.whole(1))),
   flatten: fn('list', (a) => flatten(a.list(0))),
   hasindex: fn('collection, key', (a) => at(a.at(0), a.at(1)) !== undefined),
