@@ -1,6 +1,6 @@
 /** `--on-error` and `--invoke`: a shell, commands and files of a failed step and of a result. */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync, symlinkSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, renameSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { buildkitApi } from '../../src/api/buildkit/server.ts';
@@ -271,13 +271,29 @@ RUN true
   test('a build that was looked into can be opened again', async () => {
     const out = join(cli.dir, `out-${place.length}`);
     const ref = await failed('--on-error', `export,dest=${out},src=who`);
-    expect((await debug('cat who', ref, dir)).stdout).toBe('me\n');
+    expect((await debug('cat who', ref)).stdout).toBe('me\n');
+  });
+
+  test('a Dockerfile beside the context is found again', async () => {
+    const beside = cli.files('beside', { 'x.Dockerfile': text.replace('RUN true', 'RUN echo beside') });
+    const ref = await failed('-f', join(beside, 'x.Dockerfile'));
+    const { stdout, stderr } = await debug('cat who', ref);
+    expect(stdout).toBe('me\n');
+    expect(stderr).not.toContain('does not have like this');
   });
 
   test('what the record does not have is named, and how it is given', async () => {
     const more = ['--build-context', `other=${dir}`, '--build-arg', 'TOKEN=hush-hush'];
     const ref = await failed(...more);
-    expect((await debug('', ref)).stderr).toContain(
+    // The folders are those of then, as long as they are there.
+    expect((await debug('', ref)).stderr).toContain('Give what it lacks: --build-arg TOKEN=….');
+    const opened = await debug('cat who', '--build-arg', 'TOKEN=hush-hush', ref);
+    expect(opened.stdout).toBe('me\n');
+    expect(opened.stderr).toContain(`The build context is that of build ${ref}: ${dir}\n`);
+    renameSync(dir, `${dir}-moved`);
+    const moved = await debug('', ref);
+    renameSync(`${dir}-moved`, dir);
+    expect(moved.stderr).toContain(
       'Give what it lacks: CONTEXT --build-context other=… --build-arg TOKEN=….',
     );
     expect((await debug('cat who', ...more, ref, dir)).stdout).toBe('me\n');
@@ -289,9 +305,9 @@ RUN true
     const copies = cli.files('copies', { Dockerfile: text, 'root/here': '' });
     busyboxRoot(join(copies, 'root'));
     expect((await cli.run(['build', copies], { env })).code).toBe(1);
-    const opened = await debug('ls /run/drydock/source/root', await newest(), copies);
-    expect(opened.stderr).toContain('In the place of [2/2] COPY none /');
-    expect(opened.stdout).toMatch(/^bin\n.*here/s);
+    const copy = await debug('ls /run/drydock/source/root', await newest(), copies);
+    expect(copy.stderr).toContain('In the place of [2/2] COPY none /');
+    expect(copy.stdout).toMatch(/^bin\n.*here/s);
   });
 });
 

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { ownOwner } from '../../auth/index.ts';
 import {
   type BuildRequest,
@@ -12,6 +13,7 @@ import type { ProgressSink } from '../../progress/index.ts';
 import { askedDockerfile, type NoteHelp, noteBuild, recorded } from '../../records/index.ts';
 import { type InProcessOptions, inProcessSession } from '../../session/index.ts';
 import type { DebugInspector } from '../debug/inspector.ts';
+import { noteFolders } from '../history/folders.ts';
 import type { Endpoint } from '../remote/endpoint.ts';
 import type { OwnPage } from './page.ts';
 import type { PreparedBuild } from './prepare.ts';
@@ -24,6 +26,8 @@ interface Looks {
   page?: OwnPage;
   /** The reference that the build gets; default one of its own. */
   ref?: string;
+  /** The root under which the folders that the build is given are noted; default nowhere. */
+  root?: string;
 }
 
 /**
@@ -64,14 +68,15 @@ async function solve(
   place: Engine | Endpoint,
   sink: ProgressSink,
   signal: AbortSignal,
-  { inspector, page, ref }: Looks,
+  { inspector, page, root, ref = randomUUID() }: Looks,
 ): Promise<BuildResult & { lock?: object }> {
+  const builds = !options.check && options.subrequest === undefined;
+  if (builds && root !== undefined) noteFolders(root, ref, offered.locals ?? {});
   if ('store' in place) {
     const request = dockerfileBuild(options);
     const asked = inspector === undefined ? request : await inspectedRequest(request, inspector, signal);
     // Questions about a Dockerfile build nothing.
-    if (options.check || options.subrequest !== undefined)
-      return localBuild(place, asked, offered, sink, signal);
+    if (!builds) return localBuild(place, asked, offered, sink, signal);
     const stop = new AbortController();
     const either = page === undefined ? signal : AbortSignal.any([signal, stop.signal]);
     return recorded({

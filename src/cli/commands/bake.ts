@@ -140,7 +140,7 @@ async function bake(flags: Flags, operands: string[], ctx: CommandContext): Prom
     const build = withLinkedBuilds(name, prepared);
     const shown = names.length === 1 ? printer : prefixed(printer, name);
     const sink = noting(findings, shown, ctx.explain !== false);
-    const more = { inspector, page: page?.own, ref: page?.refs[i] };
+    const more = { inspector, page: page?.own, ref: page?.refs[i], root: ctx.root };
     const run = async (to = sink) => {
       const result = await runPrepared(build, place, to, signal, more);
       results.set(name, result);

@@ -93,7 +93,7 @@ export async function runBuildCommand(
       ctx.stdout.write(reportOf(form, [outcome]));
       return isFaulty(outcome) && flags.call === undefined ? 1 : 0;
     }
-    const shown = { page: page?.own, ref: page?.refs[0] };
+    const shown = { page: page?.own, ref: page?.refs[0], root: ctx.root };
     result = await runPrepared(prepared, place, sink, ctx.signal, { inspector, ...shown });
   } catch (err) {
     printer.close();

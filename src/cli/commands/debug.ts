@@ -1,7 +1,5 @@
-import { statSync } from 'node:fs';
 import { dockerfileBuild, type Engine, runBuild } from '../../engine/index.ts';
 import { fail, toDrydockError } from '../../errors/index.ts';
-import { rawName } from '../../linux/index.ts';
 import type { ProgressSink } from '../../progress/index.ts';
 import { inProcessSession } from '../../session/index.ts';
 import { isRemoteUrl } from '../../words/index.ts';
@@ -13,7 +11,7 @@ import { debugStep, type StepWish } from '../debug/at-step.ts';
 import type { BuildCalls } from '../debug/container.ts';
 import type { Screen } from '../debug/inspector.ts';
 // Not late: an entry of its own would have the bundle keep a build's code in more chunks, and builds open more files.
-import { mayNameBuild, type PastBuild, pastBuild, prepareAgain } from '../debug/past.ts';
+import { isFolder, mayNameBuild, type PastBuild, pastBuild, prepareAgain } from '../debug/past.ts';
 import type { BuildHistory } from '../history/builds.ts';
 import { progressMode } from '../progress/mode.ts';
 import { restingPrinter } from '../progress/resting.ts';
@@ -132,10 +130,6 @@ async function inHistory<T>(ctx: CommandContext, ask: (history: BuildHistory) =>
   const { openHistory } = await import('../history/builds.ts');
   const history = await openHistory(ctx);
   return ask(history).finally(() => history.close());
-}
-
-function isFolder(path: string): boolean {
-  return path !== '' && statSync(rawName(path), { throwIfNoEntry: false })?.isDirectory() === true;
 }
 
 /** Directs a build in this process as a client of a daemon directs one there. */

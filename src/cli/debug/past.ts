@@ -1,7 +1,8 @@
 /**
- * A build of the past that is opened again: what its record has of the request, and what has to be given anew. Records
- * hold no folder of the client, no secret, and no value that looks like one.
+ * A build of the past that is opened again: what its record has of the request, the folders that were noted on this side,
+ * and what has to be given anew. Records hold no folder of the client, no secret, and no value that looks like one.
  */
+import { statSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fail, hidden } from '../../errors/index.ts';
@@ -14,6 +15,7 @@ import { type BuildFlags, type PreparedBuild, prepareBuild } from '../build/prep
 import type { CommandContext } from '../command.ts';
 import type { BuildHistory } from '../history/builds.ts';
 import { chosen } from '../history/chosen.ts';
+import { foldersOf } from '../history/folders.ts';
 
 /** What is known of a build that has ended. */
 export interface PastBuild {
@@ -80,10 +82,14 @@ export async function prepareAgain(
   ctx: CommandContext,
 ): Promise<PreparedBuild> {
   const { request } = past;
-  const place = contextOf(past, flags, context);
-  const text = flags.file === undefined ? await changedText(past, place) : undefined;
-  const file = flags.file ?? (text === undefined ? fileOf(past, place) : undefined);
-  const { options, ...prepared } = await prepareBuild({ ...flags, file }, place, ctx);
+  const found = givenAgain(past, flags, context, ctx.root);
+  const { place } = found;
+  const text = flags.file === undefined ? await changedText(past, found) : undefined;
+  const file = flags.file ?? (text === undefined ? fileOf(past, found) : undefined);
+  const again = { ...flags, file, 'build-context': [...found.contexts, ...flags['build-context']] };
+  const { options, ...prepared } = await prepareBuild(again, place, ctx);
+  if (context === undefined && request.context.type !== 'remote')
+    ctx.stderr.write(`The build context is that of build ${past.ref}: ${place}\n`);
   if (text !== undefined) {
     ctx.stderr.write(
       `The Dockerfile is that of build ${past.ref}, which ${place} does not have like this.\n`,
@@ -123,38 +129,68 @@ function dockerfileOf(
   return { dockerfile: 'Dockerfile', dockerfileLocal: undefined, dockerfileState };
 }
 
-/** The context: the one that is given, or a URL that the record has whole. */
-function contextOf({ ref, request }: PastBuild, flags: BuildFlags, given: string | undefined): string {
+/** What a build is made of again. */
+interface Given {
+  /** The context: a folder or a URL. */
+  place: string;
+  /** The folder of a Dockerfile that is not in the context. */
+  dockerfileIn?: string;
+  /** Named contexts, as `--build-context` has them. */
+  contexts: string[];
+}
+
+/** What is given, what the record has whole, and the folders that were noted and are still there. */
+function givenAgain(
+  { ref, request }: PastBuild,
+  flags: BuildFlags,
+  given: string | undefined,
+  root: string,
+): Given {
   const missing: string[] = [];
+  const contexts: string[] = [];
+  const noted = foldersOf(root, ref);
+  const folder = (name: string) => {
+    const path = noted[name];
+    return path !== undefined && isFolder(path) ? path : undefined;
+  };
   const { context } = request;
   const url = context.type === 'remote' && !context.url.includes(hidden) ? context.url : undefined;
-  if (given === undefined && url === undefined) missing.push('CONTEXT');
+  const place = given ?? url ?? (context.type === 'local' ? folder('context') : undefined);
+  if (place === undefined) missing.push('CONTEXT');
   const isGiven = (list: readonly string[], name: string) => list.some((each) => each.startsWith(`${name}=`));
   for (const [name, value] of Object.entries(request.namedContexts)) {
     const isKept = /^(docker-image|https?|git|ssh):\/\//.test(value) && !value.includes(hidden);
-    if (!isKept && !isGiven(flags['build-context'], name)) missing.push(`--build-context ${name}=…`);
+    if (isKept || isGiven(flags['build-context'], name)) continue;
+    const path = value.startsWith('local:') ? folder(value.slice('local:'.length)) : undefined;
+    if (path === undefined) missing.push(`--build-context ${name}=…`);
+    else contexts.push(`${name}=${path}`);
   }
   for (const [name, value] of Object.entries(request.buildArgs)) {
     const named = flags['build-arg'].includes(name) || isGiven(flags['build-arg'], name);
     if (value.includes(hidden) && !named) missing.push(`--build-arg ${name}=…`);
   }
-  const place = given ?? url;
-  if (missing.length === 0 && place !== undefined) return place;
+  if (missing.length === 0 && place !== undefined)
+    return { place, contexts, dockerfileIn: given === undefined ? folder('dockerfile') : undefined };
   throw fail('invalid', 'client', `the record of build ${ref} does not have all that it was made of`, {
     hint: `Give what it lacks: ${missing.join(' ')}. Secrets and agents are not kept either (--secret, --ssh).`,
   });
 }
 
 /** The Dockerfile of the build, when the context does not have it as it was. */
-async function changedText(past: PastBuild, place: string): Promise<string | undefined> {
+async function changedText(past: PastBuild, given: Given): Promise<string | undefined> {
   const { request, dockerfile } = past;
   if (dockerfile === undefined || request.context.type === 'remote') return undefined;
-  const now = await readFile(rawName(fileOf(past, place)), 'utf8').catch(() => undefined);
+  const now = await readFile(rawName(fileOf(past, given)), 'utf8').catch(() => undefined);
   return now === dockerfile ? undefined : dockerfile;
 }
 
-/** The Dockerfile in the context: of a folder as a path from here, of a URL as one in it. */
-function fileOf({ request }: PastBuild, place: string): string {
+/** The Dockerfile in its folder: of a folder as a path from here, of a URL as one in it. */
+function fileOf({ request }: PastBuild, { place, dockerfileIn = place }: Given): string {
   const name = request.dockerfile ?? 'Dockerfile';
-  return request.context.type === 'remote' ? name : join(place, name);
+  return request.context.type === 'remote' ? name : join(dockerfileIn, name);
+}
+
+/** Whether a path is a folder here. */
+export function isFolder(path: string): boolean {
+  return path !== '' && statSync(rawName(path), { throwIfNoEntry: false })?.isDirectory() === true;
 }
