@@ -1,9 +1,15 @@
 /** Roots with a great many things in them, which would take days to build. */
-import { randomBytes } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { create } from '@bufbuild/protobuf';
+import { openHistory } from '../../src/api/buildkit/history/open.ts';
+import { Jobs } from '../../src/api/buildkit/jobs/jobs.ts';
+import { recordStatus } from '../../src/engine/gateway/encode.ts';
 import { openStore } from '../../src/engine/stores.ts';
-import { mediaTypes } from '../../src/oci/index.ts';
+import { DrydockError } from '../../src/errors/index.ts';
+import { digestOf, mediaTypes } from '../../src/oci/index.ts';
+import { SolveRequestSchema } from '../../src/pb/moby/buildkit/v1/control_pb.js';
 
 /**
  * Adds `count` cache records to a root that has a build's: each with two keys, which are made of the record before it,
@@ -69,6 +75,44 @@ export async function fillImages(root: string, count: number): Promise<void> {
     await store.leases.delete(lease);
   } finally {
     await store.close();
+  }
+}
+
+/** Adds `count` builds that have ended to the history of a root, a daemon's or not: those of whoever asks without a name. */
+export async function fillBuilds(root: string, count: number): Promise<void> {
+  const history = openHistory(root);
+  const jobs = new Jobs();
+  try {
+    for (let i = 0; i < count; i++) {
+      const ref = randomUUID();
+      const name = `registry.example/team-${i % 20}/app-${i}`;
+      const request = create(SolveRequestSchema, {
+        Ref: ref,
+        Frontend: 'dockerfile.v0',
+        FrontendAttrs: { filename: 'Dockerfile', context: `https://example.org/team-${i % 20}/app.git` },
+        Exporters: [{ Type: 'image', Attrs: { name } }],
+      });
+      const { log, end } = jobs.start('anonymous', ref);
+      const record = history.started('anonymous', ref, request);
+      const now = Date.now();
+      for (const step of ['[1/2] FROM debian', '[2/2] RUN make']) {
+        const digest = digestOf(step);
+        log.vertex({ digest, name: step, inputs: [], started: now - (i % 100) * 1000, completed: now });
+      }
+      const error = new DrydockError('process "make" did not complete successfully: exit code: 2', {
+        code: 'failed',
+      });
+      const failed = i % 10 === 0;
+      const written = record.completed(
+        log,
+        failed ? { error: recordStatus(error) } : { response: { 'image.name': name }, predicates: new Map() },
+      );
+      end();
+      if (i % 100 === 0) await written;
+    }
+    await history.settled();
+  } finally {
+    await history.close();
   }
 }
 

@@ -4,13 +4,15 @@ import { createInterface, type Interface } from 'node:readline';
 import type { Browser, Page } from 'playwright-core';
 import { type Bench, progress } from '../bench.ts';
 import { freePort, serveBase } from '../kit/base.ts';
-import { type FirstView, firstView, startBrowser, type Task, tasksDuring } from '../kit/browser.ts';
+import { type FirstView, firstView, startBrowser } from '../kit/browser.ts';
 import { type Daemon, startDrydock } from '../kit/daemons.ts';
 import { ask, postBuild } from '../kit/engine-api.ts';
 import { median } from '../kit/measure.ts';
+import { type PageWork, scroll, show, taskTable } from '../kit/page-tasks.ts';
 import { cpuOf } from '../kit/process.ts';
 import { milliseconds, ratio, seconds, table } from '../kit/table.ts';
 import { textTar } from '../kit/tar.ts';
+import { longHistory, manyFiles } from './page-lists.ts';
 
 const steps = 1000;
 const lines = 1_000_000;
@@ -56,6 +58,8 @@ export async function page(bench: Bench): Promise<string> {
     );
   const wants = (name: string) => bench.only === undefined || name.includes(bench.only);
   const parts: string[] = [];
+  if (wants('history')) parts.push(await longHistory(bench));
+  if (wants('file tree')) parts.push(await manyFiles(bench));
   if (wants('first view') || wants('tasks')) {
     await build('steps', manySteps());
     await build('lines', `FROM ${base}\nRUN seq ${lines} | sed 's/$/ lines of the output of a step/'\n`);
@@ -107,17 +111,7 @@ async function longestTasks(
   site: string,
   { large, long }: { large: string; long: string },
 ): Promise<string> {
-  const scroll = (page: Page, selector: string) =>
-    page.evaluate(
-      `(async () => {
-        const box = document.querySelector(${JSON.stringify(selector)});
-        for (let i = 1; i <= 40; i++) {
-          box.scrollTo(0, (box.scrollHeight * i) / 40);
-          await new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
-        }
-      })()`,
-    );
-  const works: { name: string; work(page: Page): Promise<unknown> }[] = [
+  const works: PageWork[] = [
     {
       name: `opening a build of ${steps} steps`,
       work: (page) => show(page, `${site}/${large}`, '.slow'),
@@ -151,32 +145,7 @@ async function longestTasks(
       },
     },
   ];
-  const longest = new Map<string, Task[]>();
-  for (let run = 0; run < bench.runs; run++) {
-    const page = await browser.newPage();
-    await page.goto('about:blank');
-    for (const { name, work } of works) {
-      const [task] = await tasksDuring(browser, page, async () => void (await work(page)));
-      if (task !== undefined) longest.set(name, [...(longest.get(name) ?? []), task]);
-      progress(`${name}: ${milliseconds(task?.cpu ?? 0)}`);
-    }
-    await page.close();
-  }
-  const rows = [...longest].map(([name, tasks]) => [
-    name,
-    milliseconds(median(tasks.map(({ cpu }) => cpu))),
-    milliseconds(Math.max(...tasks.map(({ cpu }) => cpu))),
-    milliseconds(median(tasks.map(({ wall }) => wall))),
-  ]);
-  return [
-    "The longest task of the page's main thread: its processor time, and the time on the clock of the same task.",
-    table(['doing', 'CPU, median of runs', 'CPU, worst run', 'clock, median'], rows),
-  ].join('\n\n');
-}
-
-async function show(page: Page, address: string, selector: string): Promise<void> {
-  await page.goto(address);
-  await page.locator(selector).first().waitFor();
+  return taskTable(bench, browser, works);
 }
 
 /** A program that follows builds, a reference a line. */
