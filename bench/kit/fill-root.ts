@@ -30,7 +30,7 @@ export function fillRecords(root: string, count: number): void {
     INSERT INTO records (id, description, type, results, size, created_at, last_used_at, usage_count)
       SELECT id, '[stage 1/3] RUN step number ' || n || ' of a build that was made once', 'regular',
         '[{"kind":"snapshot","key":"' || snapshot || '"}]', 1000, 1700000000000 + n, 1700000000000 + n, 1
-      FROM made ORDER BY id;
+      FROM made ORDER BY n;
     INSERT INTO keys (key, record, kind, op) SELECT def, id, 'definition', content FROM made ORDER BY def;
     INSERT INTO keys (key, record, kind, op) SELECT content, id, 'content', def FROM made ORDER BY content;
     INSERT INTO links (key, input, dep, dep_index, selector, content)

@@ -16,13 +16,14 @@ import {
   type DatabaseName,
   openDatabase,
   prepare,
+  prepareList,
   type SerializedRef,
   type Statement,
   transaction,
 } from '../store/index.ts';
 import { forgetUnnamed } from './forget.ts';
 import { ReachedTable } from './reached.ts';
-import { toRecord } from './row.ts';
+import { listedColumns, listedRecord, toRecord } from './row.ts';
 import { schema } from './schema.ts';
 
 /** The kind of a record, in BuildKit's words for `du`. */
@@ -257,11 +258,11 @@ export class Cache {
    * in it twice.
    */
   *pages(): Generator<CacheRecord[], void> {
-    const page = prepare(
+    const page = prepareList(
       this.#name,
       this.#db,
-      `SELECT * FROM records WHERE results IS NOT NULL AND (last_used_at, id) > (?, ?) AND last_used_at <= ?
-       ORDER BY last_used_at, id LIMIT ?`,
+      `SELECT ${listedColumns} FROM records WHERE results IS NOT NULL AND (last_used_at, n) > (?, ?) AND last_used_at <= ?
+       ORDER BY last_used_at, n LIMIT ?`,
     );
     const newest = prepare(
       this.#name,
@@ -273,13 +274,12 @@ export class Cache {
     // Records lie in the order of their ids, so nearly each of them is on another page than the one before it.
     if (this.counts().live > pageRows) this.#db.exec(`PRAGMA mmap_size=${mostMapped}`);
     try {
-      for (let time = Number.MIN_SAFE_INTEGER, id = ''; ; ) {
-        const records = page.all(time, id, until, pageRows).map((row) => toRecord(row) as CacheRecord);
-        if (records.length > 0) yield records;
-        const last = records.at(-1);
-        if (last === undefined || records.length < pageRows) return;
-        time = last.lastUsedAt;
-        id = last.id;
+      for (let time = Number.MIN_SAFE_INTEGER, n = 0; ; ) {
+        const rows = page(time, n, until, pageRows);
+        if (rows.length > 0) yield rows.map(listedRecord);
+        const last = rows.at(-1);
+        if (last === undefined || rows.length < pageRows) return;
+        [n, time] = [Number(last[0]), Number(last[1])];
       }
     } finally {
       if (this.#db.isOpen) this.#db.exec('PRAGMA mmap_size=0');

@@ -65,14 +65,14 @@ function* liveIds(name: DatabaseName, db: DatabaseSync): Generator<void, string[
   const page = prepare(
     name,
     db,
-    'SELECT id FROM records WHERE results IS NOT NULL AND id > ? ORDER BY id LIMIT ?',
+    'SELECT n, id FROM records WHERE results IS NOT NULL AND n > ? ORDER BY n LIMIT ?',
   );
   const ids: string[] = [];
-  for (let last = ''; ; ) {
+  for (let last = 0; ; ) {
     const rows = page.all(last, pageRows);
     for (const { id } of rows) ids.push(String(id));
     if (rows.length < pageRows) return ids;
-    last = ids.at(-1) ?? '';
+    last = Number(rows.at(-1)?.n);
     yield;
   }
 }
@@ -93,7 +93,7 @@ function* sweep(
   const page = prepare(
     name,
     db,
-    'SELECT id FROM records WHERE results IS NULL AND id > ? ORDER BY id LIMIT ?',
+    'SELECT n, id FROM records WHERE results IS NULL AND n > ? ORDER BY n LIMIT ?',
   );
   const deleted = [
     'DELETE FROM links WHERE key IN (SELECT key FROM keys WHERE record = ?)',
@@ -102,7 +102,7 @@ function* sweep(
   ].map((sql) => prepare(name, db, sql));
   const live = new Set<string>();
   let waiting = ids;
-  for (let last = ''; ; ) {
+  for (let last = 0; ; ) {
     for (;;) {
       // What was saved between two turns counts before anything is deleted.
       waiting.push(...named.splice(0, pageRows));
@@ -116,13 +116,15 @@ function* sweep(
     waiting = [];
     const next = transaction(name, db, () => {
       if (!isAlone()) return undefined;
-      const rows = page.all(last, sweptRows).map(({ id }) => String(id));
-      for (const id of rows) if (!live.has(id)) for (const statement of deleted) statement.run(id);
+      const rows = page.all(last, sweptRows);
+      for (const { id } of rows) {
+        if (!live.has(String(id))) for (const statement of deleted) statement.run(String(id));
+      }
       return rows;
     });
     if (next === undefined) return false;
     if (next.length < sweptRows) return true;
-    last = next.at(-1) ?? '';
+    last = Number(next.at(-1)?.n);
     yield;
   }
 }

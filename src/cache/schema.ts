@@ -62,4 +62,40 @@ export const schema = [
        live = live - (old.results IS NOT NULL), bare = bare - (old.results IS NULL);
      DELETE FROM reached WHERE record = old.id;
    END;`,
+  // Rows lie in the order in which they were made, which is nearly that of their last use: a list of all, by that, goes
+  // through the table once. By their ids, which are digests, it looked up each row somewhere else.
+  `CREATE TABLE moved (
+     n INTEGER PRIMARY KEY,
+     id TEXT NOT NULL UNIQUE,
+     description TEXT NOT NULL,
+     type TEXT NOT NULL,
+     results TEXT,
+     size INTEGER NOT NULL,
+     created_at INTEGER NOT NULL,
+     last_used_at INTEGER NOT NULL,
+     usage_count INTEGER NOT NULL,
+     owner TEXT,
+     made_for TEXT
+   );
+   INSERT INTO moved (id, description, type, results, size, created_at, last_used_at, usage_count, owner, made_for)
+     SELECT id, description, type, results, size, created_at, last_used_at, usage_count, owner, made_for
+     FROM records ORDER BY last_used_at;
+   DROP TABLE records;
+   ALTER TABLE moved RENAME TO records;
+   CREATE INDEX records_by_use ON records (last_used_at) WHERE results IS NOT NULL;
+   CREATE TRIGGER record_added AFTER INSERT ON records BEGIN
+     UPDATE total SET size = size + iif(new.results IS NULL, 0, new.size),
+       live = live + (new.results IS NOT NULL), bare = bare + (new.results IS NULL);
+   END;
+   CREATE TRIGGER record_removed AFTER DELETE ON records BEGIN
+     UPDATE total SET size = size - iif(old.results IS NULL, 0, old.size),
+       live = live - (old.results IS NOT NULL), bare = bare - (old.results IS NULL);
+     DELETE FROM reached WHERE record = old.id;
+   END;
+   CREATE TRIGGER record_changed AFTER UPDATE OF results, size ON records BEGIN
+     UPDATE total SET
+       size = size - iif(old.results IS NULL, 0, old.size) + iif(new.results IS NULL, 0, new.size),
+       live = live - (old.results IS NOT NULL) + (new.results IS NOT NULL),
+       bare = bare - (old.results IS NULL) + (new.results IS NULL);
+   END;`,
 ];

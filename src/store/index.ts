@@ -25,7 +25,14 @@ export { letGo, letGoOfTheRest } from './shared/let-go.ts';
 export { ownRoot } from './shared/own-root.ts';
 export { fillReserve, withReserve } from './shared/reserve.ts';
 export { tooManyLayers } from './shared/too-many-layers.ts';
-export { type DatabaseName, openDatabase, prepare, type Statement, transaction } from './sqlite.ts';
+export {
+  type DatabaseName,
+  openDatabase,
+  prepare,
+  prepareList,
+  type Statement,
+  transaction,
+} from './sqlite.ts';
 export {
   type ContentWriter,
   gcLabels,

@@ -116,6 +116,17 @@ export function prepare(name: DatabaseName, db: DatabaseSync, sql: string): Stat
   };
 }
 
+/** Prepares a query whose rows are arrays of their columns, which cost a third of objects: for long lists. */
+export function prepareList(
+  name: DatabaseName,
+  db: DatabaseSync,
+  sql: string,
+): (...params: SQLInputValue[]) => SQLOutputValue[][] {
+  const statement = translated(name, () => db.prepare(sql));
+  statement.setReturnArrays(true);
+  return (...params) => translated(name, () => statement.all(...params) as unknown as SQLOutputValue[][]);
+}
+
 function retryBusy(name: DatabaseName, body: () => void): void {
   const until = Date.now() + patienceMs;
   for (;;) {

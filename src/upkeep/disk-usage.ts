@@ -185,11 +185,11 @@ export async function prune(deps: UsageDeps, options: PruneOptions = {}): Promis
     }
     records.push(usage.id as Digest);
   }
-  // In the order in which they lie in the databases, so that each page is written once and not for each of its rows.
-  records.sort();
+  // Both in the order in which they lie in the databases, so that each page is written once and not for each of its rows.
+  const byId = records.toSorted();
   const forget = async () => {
-    for (let at = 0; at < records.length; at += leasesTogether) {
-      const some = records.slice(at, at + leasesTogether);
+    for (let at = 0; at < byId.length; at += leasesTogether) {
+      const some = byId.slice(at, at + leasesTogether);
       await free(() => Promise.all(some.map((id) => deps.store.leases.delete(recordLease(id)))));
     }
     for (let at = 0; at < records.length; at += 500) {
