@@ -225,7 +225,9 @@ test('who may only look does not run; nobody gets around the way of the images',
   expect(refused.status).toBe(403);
   expect(refused.text).toContain('engine:write');
   const client = connect(daemon.socket);
-  client.write('POST /containers/create HTTP/1.1\r\nHost: d\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n');
+  client.write(
+    'POST /containers/create HTTP/1.1\r\nHost: d\r\nConnection: Upgrade, close\r\nUpgrade: tcp\r\nContent-Length: 3\r\n\r\nbad',
+  );
   expect(await text(client)).toMatch(/^HTTP\/1\.1 400 /);
   expect((await daemon.ask('GET', '/containers/..%2fimages/json')).status).toBe(404);
 });

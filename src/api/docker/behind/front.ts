@@ -5,7 +5,6 @@ import { buffer } from 'node:stream/consumers';
 import { toDrydockError } from '../../../errors/index.ts';
 import type { ApiHost } from '../../shared/host.ts';
 import { jsonObject, readBody } from '../http/body.ts';
-import { apiError } from '../http/errors.ts';
 import { readPlatform } from '../http/platform.ts';
 import type { Call } from '../http/route.ts';
 import { parseTarget } from '../http/target.ts';
@@ -14,8 +13,9 @@ import { refuseUpgrade } from '../routes/upgrades.ts';
 import type { Behind } from './behind.ts';
 import { handBack } from './hand-back.ts';
 import { HandOver } from './hand-over.ts';
-import { ask, passBack, passOn, splice } from './pass-on.ts';
-import { engineScope, runtimePart, shownPath } from './paths.ts';
+import { ask, passBack, passOn } from './pass-on.ts';
+import { engineScope, givesAway, runtimePart, shownPath } from './paths.ts';
+import { splice } from './splice.ts';
 
 /** The front of an engine. */
 export class Front {
@@ -69,9 +69,9 @@ export class Front {
   }
 
   /** Whether a request wants another protocol of the engine (attach, exec). */
-  wantsUpgrade({ url = '' }: IncomingMessage): boolean {
+  wantsUpgrade({ method = '', url = '' }: IncomingMessage): boolean {
     try {
-      return this.takes(parseTarget(url).path);
+      return givesAway(method, parseTarget(url).path);
     } catch {
       return false;
     }
@@ -83,8 +83,6 @@ export class Front {
     socket.on('error', () => {});
     try {
       const { path } = parseTarget(request.url ?? '');
-      // A container that is made must not get around the images' way.
-      if (path === '/containers/create') throw apiError('invalid', `${path} takes no upgrade`);
       await this.#admit(request, path, true);
       const body = await readBody(request);
       if (!socket.destroyed) splice(this.#behind, request, body, socket, head);

@@ -142,9 +142,10 @@ export class HandOver {
       this.#behind.json<{ DriverStatus?: [string, string][] }>('/info', signal),
       this.#behind.json<EngineImage[]>('/images/json', signal),
     ]);
-    const isContainerd = info?.DriverStatus?.some(([name]) => name === 'driver-type') ?? false;
+    if (info === undefined || !Array.isArray(list)) return new Set();
+    const isContainerd = info.DriverStatus?.some(([name]) => name === 'driver-type') ?? false;
     if (isContainerd) {
-      const there = new Set(list?.map(({ Id }) => Id));
+      const there = new Set(list.map(({ Id }) => Id));
       const same = (await listedImages(this.#host.engine.store)).filter(
         ({ records, image: { manifest } }) =>
           there.has(manifest.digest) || records.some(({ target }) => there.has(target.digest)),
@@ -153,7 +154,7 @@ export class HandOver {
     }
     const own = image.config.rootfs.diff_ids;
     let most = 0;
-    const ids = (list ?? []).slice(0, looked).map(({ Id }) => Id);
+    const ids = list.slice(0, looked).map(({ Id }) => Id);
     const unknown = ids.filter((id) => !this.#layers.has(id));
     await inParallel(unknown, async (id) => {
       const whole = await this.#behind.json<EngineImage>(`${imagePath(id)}/json`, signal);

@@ -1,10 +1,13 @@
 /** Answers that show Drydock and the engine behind it as one. */
-import { createInterface } from 'node:readline';
 import { toDrydockError } from '../../../errors/index.ts';
 import { isBefore } from '../http/version.ts';
 import type { Behind } from './behind.ts';
+import { boundedLines } from './lines.ts';
 
 type Json = Record<string, unknown>;
+
+/** The longest line of the engine's events, in bytes. */
+const longestEvent = 16 << 20;
 
 /** The parts of `/info` that the engine knows, as its containers are meant. */
 const engineFacts = [
@@ -86,7 +89,8 @@ export async function imagesInUse(behind: Behind, signal: AbortSignal): Promise<
     .json<{ ImageID?: string }[]>('/containers/json?all=1', signal)
     .catch(() => undefined);
   const counts = new Map<string, number>();
-  for (const { ImageID = '' } of listed ?? []) counts.set(ImageID, (counts.get(ImageID) ?? 0) + 1);
+  for (const { ImageID = '' } of Array.isArray(listed) ? listed : [])
+    counts.set(ImageID, (counts.get(ImageID) ?? 0) + 1);
   return counts;
 }
 
@@ -103,7 +107,7 @@ export async function engineEvents(
   try {
     const answer = await behind.send('GET', url, { signal });
     if (answer.statusCode !== 200) return void answer.resume();
-    for await (const line of createInterface({ input: answer })) {
+    for await (const line of boundedLines(answer, longestEvent)) {
       if (line === '') continue;
       const { Type, timeNano = 0 } = JSON.parse(line) as { Type?: string; timeNano?: number };
       if (Type !== 'image' && Type !== 'builder') tell(line, timeNano / 1e6);

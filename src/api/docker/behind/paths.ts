@@ -23,10 +23,22 @@ export function runtimePart(path: string): string | undefined {
   return first !== undefined && runtime.has(first) ? first : undefined;
 }
 
+/** Paths that only look, and tell what lets a reader in or have the engine call others: a swarm's tokens and key. */
+const telling = new Set(['/plugins/privileges', '/swarm', '/swarm/unlockkey']);
+
 /** The scope that a request to the engine needs: looking needs less than changing and speaking with a container. */
 export function engineScope(method: string, path: string): Scope {
   const looks = method === 'GET' || method === 'HEAD';
-  return looks && !path.endsWith('/attach/ws') ? 'engine:read' : 'engine:write';
+  return looks && !telling.has(path) && !path.endsWith('/attach/ws') ? 'engine:read' : 'engine:write';
+}
+
+/**
+ * Whether the engine gives its connection away for a request: those that speak with a container. Other requests that ask
+ * for another protocol (Java's client asks for HTTP/2 each time) are answered as if they had not.
+ */
+export function givesAway(method: string, path: string): boolean {
+  if (method === 'GET') return /^\/containers\/[^/]+\/attach\/ws$/.test(path);
+  return method === 'POST' && /^\/(?:containers\/[^/]+\/attach|exec\/[^/]+\/start)$/.test(path);
 }
 
 /** The engine's path of an image, by a name with slashes or an ID. */

@@ -1,4 +1,6 @@
+/** Removes the engine's copies of images that are removed here. */
 import { text } from 'node:stream/consumers';
+import type { Authority } from '../../../auth/index.ts';
 import { findImage } from '../../../distribution/index.ts';
 import { toDrydockError } from '../../../errors/index.ts';
 import type { Store } from '../../../store/index.ts';
@@ -13,19 +15,24 @@ export interface RemovedRow {
   Deleted?: string;
 }
 
+/** Who removes an image: with `engine:write`, whatever has its name at the engine; otherwise only the very same image. */
+type Remover = Pick<Authority, 'scopes'>;
+
 /**
  * Removes the engine's copy of an image that is removed here, and returns what the engine says it removed; undefined
- * when it has none. Throws `conflict`, in the engine's words, when a container uses it. An engine that cannot be reached
+ * when it has none, or what it has is another image that this caller may not remove. Throws `conflict`, in the engine's words, when a container uses it. An engine that cannot be reached
  * is no reason to keep the image here.
  */
 export async function removeThere(
   { log, engine }: Pick<ApiHost, 'log' | 'engine'>,
   behind: Behind,
-  name: string,
-  force: boolean,
+  by: Remover,
+  { name, force }: { name: string; force: boolean },
   signal: AbortSignal,
 ): Promise<RemovedRow[] | undefined> {
-  for (const its of await namesThere(engine.store, name)) {
+  const { names, ids } = await namesThere(engine.store, name);
+  for (const its of names) {
+    if (!(await mayRemove(behind, by, its, ids, signal))) continue;
     const path = `${imagePath(its)}?force=${force}`;
     const answer = await behind.send('DELETE', path, { signal }).catch((err) => {
       log('warn', 'the image stays at the engine', { image: name, reason: String(err.message) });
@@ -47,6 +54,7 @@ export async function removeThere(
 export async function pruneThere(
   { log }: Pick<ApiHost, 'log'>,
   behind: Behind,
+  by: Remover,
   pruned: readonly { names: readonly string[]; ids: readonly string[] }[],
   signal: AbortSignal,
 ): Promise<void> {
@@ -55,7 +63,7 @@ export async function pruneThere(
   };
   try {
     for (const { names, ids } of pruned) {
-      for (const name of names) await remove(name);
+      for (const name of names) if (await mayRemove(behind, by, name, ids, signal)) await remove(name);
       for (const id of names.length > 0 ? [] : ids) {
         const there = await behind.json<{ RepoTags?: string[] | null }>(`${imagePath(id)}/json`, signal);
         if (there !== undefined && (there.RepoTags ?? []).length === 0) await remove(id);
@@ -66,15 +74,33 @@ export async function pruneThere(
   }
 }
 
-/** What the engine may call an image: its name, or for an ID the digests that an engine on a containerd goes by. */
-async function namesThere(store: Store, name: string): Promise<string[]> {
+/** Whether a caller may have the engine remove what it has under a name. `ids`: the image as it is here. */
+async function mayRemove(
+  behind: Behind,
+  { scopes }: Remover,
+  name: string,
+  ids: readonly string[],
+  signal: AbortSignal,
+): Promise<boolean> {
+  if (scopes.has('engine:write')) return true;
+  const there = await behind.json<{ Id?: string }>(`${imagePath(name)}/json`, signal).catch(() => undefined);
+  return there?.Id !== undefined && ids.includes(there.Id);
+}
+
+/**
+ * What the engine may call an image: its name, or for an ID the digests that an engine on a containerd goes by; and these
+ * digests.
+ */
+async function namesThere(store: Store, name: string): Promise<{ names: string[]; ids: string[] }> {
   try {
     const { by, records, image } = await findImage(store, name);
-    if (by === 'name') return [name];
-    return [...new Set([image.id, ...records.map(({ target }) => target.digest), image.manifest.digest])];
+    const ids = [
+      ...new Set([image.id, ...records.map(({ target }) => target.digest), image.manifest.digest]),
+    ];
+    return { names: by === 'name' ? [name] : ids, ids };
   } catch (err) {
     const { code } = toDrydockError(err);
-    if (code === 'not-found') return [name];
+    if (code === 'not-found') return { names: [name], ids: [] };
     throw err;
   }
 }

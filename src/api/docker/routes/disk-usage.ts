@@ -39,7 +39,8 @@ async function df({ host, query, version, authority, signal }: Call) {
   const tell = (name: string, usage: KindUsage, items: readonly object[]) => {
     if (!isBefore(version, '1.52')) json[name] = verbose ? { ...usage, Items: items } : usage;
   };
-  const behind = host.behind && (await engineUsage(host.behind, signal));
+  const looks = authority.scopes.has('engine:read');
+  const behind = host.behind && looks ? await engineUsage(host.behind, signal) : undefined;
   const containers = behind?.Containers ?? [];
   if (wants('image')) {
     const images = await listedImages(engine.store);

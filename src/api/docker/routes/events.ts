@@ -63,7 +63,9 @@ async function streamEvents(call: Call): Promise<undefined> {
     since === undefined ? [] : host.events.past().filter((event) => event.time >= since && isFor(event));
   // Only what the engine has and Drydock has not: images are told of by Drydock.
   const theirs = (tell: (line: string, time: number) => void) =>
-    host.behind && engineEvents(host.behind, request.url ?? '/events', signal, tell);
+    host.behind &&
+    authority.scopes.has('engine:read') &&
+    engineEvents(host.behind, request.url ?? '/events', signal, tell);
   if (until !== undefined && until <= now) {
     const told = past.map((event) => ({ time: event.time, line: lineOf(event) }));
     await theirs((line, time) => void told.push({ time, line }));

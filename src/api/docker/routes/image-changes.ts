@@ -37,7 +37,7 @@ async function tag({ host, name, query }: Call) {
   return { status: 201 };
 }
 
-async function remove({ host, name, query, version, signal }: Call) {
+async function remove({ host, name, query, version, signal, authority }: Call) {
   if (name.trim() === '') throw apiError('invalid', 'image name cannot be blank');
   const { store } = host.engine;
   const force = query.bool('force');
@@ -61,7 +61,7 @@ async function remove({ host, name, query, version, signal }: Call) {
     return { json: rows };
   }
   // A container may use the engine's copy: then the image stays here, too.
-  const there = host.behind && (await removeThere(host, host.behind, name, force, signal));
+  const there = host.behind && (await removeThere(host, host.behind, authority, { name, force }, signal));
   try {
     return { json: await told(host, await removeImage(store, name, { force })) };
   } catch (err) {
@@ -107,7 +107,7 @@ async function prune(call: Call) {
       names: untagged,
       ids: [id, ...(targets.get(id) ?? [])],
     }));
-    await pruneThere(host, host.behind, pruned, signal);
+    await pruneThere(host, host.behind, call.authority, pruned, signal);
   }
   const gone: RemovedRow[] = [];
   for (const image of removed) for (const item of await told(host, image)) gone.push(item);
