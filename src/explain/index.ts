@@ -2,4 +2,4 @@
 export { Explainer } from './explainer.ts';
 export type { Report } from './reports.ts';
 export { readTimes } from './times.ts';
-export { explanationStart } from './words.ts';
+export { explanationStart, isBare } from './words.ts';

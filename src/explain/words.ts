@@ -20,6 +20,11 @@ export function lineOf(reasons: readonly Reason[], now: number): string {
   return `${explanationStart}${textOf(reasons, now) || 'not found in the cache'}`;
 }
 
+/** Whether a line tells only that nothing is known of earlier runs. */
+export function isBare(line: string): boolean {
+  return [lineOf([{ kind: 'never' }], 0), lineOf([], 0)].includes(line.trimEnd());
+}
+
 /** The reasons in words; '' for none. */
 export function textOf(reasons: readonly Reason[], now: number): string {
   const told = reasons.slice(0, mostReasons).map((reason) => wordsOf(reason, now));

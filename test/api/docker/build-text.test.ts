@@ -52,10 +52,39 @@ onLocal('the text of builder version 1', (store) => {
     // What is above a step that has changed is not from the cache either.
     const changed = await build('', dockerfile.replace('hi', 'ho'));
     expect(changed.lines.filter((line) => line === cached[0])).toEqual([]);
+    const why =
+      ' ---> not cached: its cache was ignored, as the build asked (--no-cache or --no-cache-filter)';
     const without = await build('nocache=1', dockerfile);
-    expect(without.lines).toEqual(text([ran, ran, [' ---> ID'], ran]));
+    const [running = '', ...rest] = ran;
+    expect(without.lines).toEqual(text([ran, [running, why, ...rest], [why, ' ---> ID'], ran]));
     const kept = await build('rm=0', dockerfile.replace('hi', 'he'));
     expect(kept.lines.join()).not.toContain('Removed');
+  });
+
+  test('a step whose earlier run was another says what has changed, before its own output', async () => {
+    const dockerfile = (word: string) => `FROM base\nCOPY f /f\nRUN echo ${word}\n`;
+    const lines = async (word: string, f: string, query = '') => {
+      const built = await build(`t=told&${query}`, dockerfile(word), { f });
+      return built.lines.slice(2, -3);
+    };
+    const copy = 'Step 2/3 : COPY f /f';
+    const run = (word: string) => `Step 3/3 : RUN echo ${word}`;
+    const [running = '', ...rest] = ran;
+    // Nothing is known before the first run, and nothing is said of it.
+    expect(await lines('a', '1')).toEqual([copy, ' ---> ID', run('a'), running, 'a', ...rest]);
+    expect(await lines('a', '2')).toEqual([
+      ...[copy, ' ---> not cached: a file changed: f (contents)', ' ---> ID'],
+      ...[run('a'), running, ' ---> not cached: an earlier step changed: [2/3] COPY f /f', 'a', ...rest],
+    ]);
+    expect(await lines('b', '2')).toEqual([
+      ...[copy, ...cached],
+      ...[run('b'), running, ' ---> not cached: the instruction changed: "RUN echo a" → "RUN echo b"'],
+      ...['b', ...rest],
+    ]);
+    expect(await lines('b', '2')).toEqual([copy, ...cached, run('b'), ...cached]);
+    // With q=1 the answer is the image's ID alone.
+    const quiet = await build('t=told&q=1', dockerfile('c'), { f: '3' });
+    expect(quiet.lines.join('\n')).not.toContain('not cached');
   });
 
   test('ONBUILD triggers of the base are announced and told with FROM', async () => {

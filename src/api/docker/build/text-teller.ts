@@ -2,16 +2,18 @@
 import { StringDecoder } from 'node:string_decoder';
 import type { BuildResult } from '../../../engine/index.ts';
 import type { DrydockError } from '../../../errors/index.ts';
+import { isBare } from '../../../explain/index.ts';
 import { type FrontendResult, parseDockerfile, parseInTurns } from '../../../frontend/index.ts';
 import { loadGraphInTurns, type Vertex } from '../../../llb/index.ts';
 import { digestOf } from '../../../oci/index.ts';
 import type { Definition } from '../../../pb/solver/pb/ops_pb.js';
 import type { ProgressSink } from '../../../progress/index.ts';
 import { atOnce, inTurns, isDue, nextTurn } from '../../../workers/index.ts';
-import { buildMessage, placeOf } from '../http/errors.ts';
+import { buildMessage } from '../http/errors.ts';
 import type { ObjectSink } from '../http/json-stream.ts';
 import { shortId } from '../http/progress.ts';
 import { HeldOutput } from './held-output.ts';
+import { asWarning, missingMessage, runMessage } from './old-messages.ts';
 import { type BuildStep, stepsOf } from './steps.ts';
 import type { MadeImage, Teller } from './teller.ts';
 
@@ -22,6 +24,8 @@ interface ToldVertex {
   /** Whether it was taken from the cache, or nobody needed it. */
   cached: boolean;
   failed: boolean;
+  /** The line that says why it was not cached, with its end, until it is written. */
+  why?: string;
   decoders: { 1: StringDecoder; 2: StringDecoder };
 }
 
@@ -93,9 +97,13 @@ export class TextTeller implements Teller {
       },
       status() {},
       log: (event) => {
-        // docker's builder of old says nothing of the kind.
-        if (event.explains === true) return;
         const state = this.#state(event.vertex);
+        if (event.explains === true) {
+          // What runs for the first time is known by its missing "Using cache".
+          const line = event.data.toString();
+          if (!isBare(line)) state.why = line;
+          return;
+        }
         const text = state.decoders[event.stream].write(event.data);
         // docker shows what goes to stderr in red.
         const shown = event.stream === 2 && text !== '' ? `\u001b[91m${text}\u001b[0m` : text;
@@ -264,12 +272,29 @@ export class TextTeller implements Teller {
     for (const { digest } of step.vertices) {
       while (this.#output.has(digest)) {
         if (this.#stream.isBlocked) return false;
-        if (hasContainer(step) && !this.#running) this.#say(` ---> Running in ${containerId(step)}\n`);
-        this.#running = true;
+        this.#run(step);
         this.#say(this.#output.take(digest) ?? '');
       }
     }
     return true;
+  }
+
+  /** Says once that the step runs. */
+  #run(step: BuildStep): void {
+    if (this.#running) return;
+    this.#running = true;
+    if (hasContainer(step)) this.#say(` ---> Running in ${containerId(step)}\n`);
+    this.#tellWhy(step);
+  }
+
+  /** Writes why the step was not cached, once, if that is known. It looks like the other lines about a step. */
+  #tellWhy({ vertices }: BuildStep): void {
+    for (const { digest } of vertices) {
+      const state = this.#states.get(digest);
+      if (state?.why === undefined) continue;
+      this.#say(` ---> ${state.why}`);
+      delete state.why;
+    }
   }
 
   async #tellAll(step: BuildStep): Promise<void> {
@@ -284,10 +309,11 @@ export class TextTeller implements Teller {
 
   #tail(step: BuildStep, imageId?: string): void {
     if (step.kind === 'arg') return;
+    if (!hasContainer(step)) this.#tellWhy(step);
     for (let left = step.kind === 'from' ? step.triggers : 1; left > 0; left--) {
       if (this.#isCached(step)) this.#say(' ---> Using cache\n');
       else if (hasContainer(step)) {
-        if (!this.#running) this.#say(` ---> Running in ${containerId(step)}\n`);
+        this.#run(step);
         if (this.#removes) this.#say(` ---> Removed intermediate container ${containerId(step)}\n`);
         this.#running = false;
       }
@@ -356,38 +382,4 @@ function containerId(step: BuildStep): string {
   return shortId(
     digestOf(`container ${step.line} ${step.text} ${step.vertices.map(({ digest }) => digest).join(' ')}`),
   );
-}
-
-/** A failed RUN in the words that scripts look for, without the step; undefined for other errors. */
-function runMessage(error: DrydockError): string | undefined {
-  const { details, exitCode, source, hint } = error;
-  if (exitCode === undefined || typeof details?.command !== 'string') return undefined;
-  const place = source === undefined ? undefined : placeOf(source);
-  const why = typeof details.memory === 'string' ? `: ${details.memory}` : '';
-  const said = `The command '${details.command}' returned a non-zero code: ${exitCode}${why}`;
-  return `${said}${place === undefined ? '' : ` (${place})`}${hint === undefined ? '' : `\nhint: ${hint}`}`;
-}
-
-/** A missing file of COPY or ADD in the words of docker's old builder; undefined for other errors. */
-function missingMessage({ code, hop, details, source, hint }: DrydockError): string | undefined {
-  if (code !== 'not-found' || hop !== 'file') return undefined;
-  const line = source?.text.split('\n')[(source.ranges[0]?.start.line ?? 0) - 1] ?? '';
-  const [, kind, flags = ''] = /^\s*(copy|add)((?:\s+--\S+)*)\s/i.exec(line) ?? [];
-  if (kind === undefined || source === undefined) return undefined;
-  const failed = `${kind.toUpperCase()} failed`;
-  if (typeof details?.pattern === 'string') {
-    return `${failed}: no source files were specified (${placeOf(source)})`;
-  }
-  if (typeof details?.path !== 'string') return undefined;
-  const where = flags.includes('--from=')
-    ? ''
-    : 'file not found in build context or excluded by .dockerignore: ';
-  const said = `${failed}: ${where}stat ${details.path.slice(1)}: file does not exist`;
-  return `${said} (${placeOf(source)})${hint === undefined ? '' : `\nhint: ${hint}`}`;
-}
-
-/** A warning for the text. docker's own warnings begin with that word already. */
-function asWarning(text: string): string {
-  const at = text.indexOf('[Warning] ');
-  return at < 0 ? `[Warning] ${text}` : text.slice(at);
 }
