@@ -7,6 +7,7 @@ import { type Address, addressOf, useAddress } from './data/router.ts';
 import { httpSource } from './data/source.ts';
 import { Problem } from './parts/bits.tsx';
 import { PageContext } from './parts/context.ts';
+import { straightenTexts } from './parts/straight.ts';
 import './style.css';
 import { BuildView } from './views/build.tsx';
 import { BuildsView } from './views/builds.tsx';
@@ -119,6 +120,7 @@ function focusContent(): void {
   document.getElementById('content')?.focus();
 }
 
+straightenTexts();
 const root = document.getElementById('page');
 root?.replaceChildren();
 if (root !== null) render(<App />, root);

@@ -94,6 +94,17 @@ describe('terminal output', () => {
     expect(spansOf('\u001b]0;title\u0007\u001b[2Kx\u0000')).toEqual([{ text: 'x', classes: '' }]);
     expect(spansOf('a\u202eb')[0]?.text).toBe('a\ufffdb');
   });
+
+  test('a line has no more pieces and letters than a row can show', () => {
+    const colours = spansOf('\u001b[31mX\u001b[1mY'.repeat(5000));
+    expect(colours.length).toBe(65);
+    expect(colours.at(-1)?.text).toBe(`${'XY'.repeat(968)}… [8000 more characters]`);
+    expect(spansOf('w'.repeat(1_000_000))).toEqual([
+      { text: `${'w'.repeat(2000)}… [998000 more characters]`, classes: '' },
+    ]);
+    const two = spansOf(`${'a'.repeat(1999)}\u001b[1mbc\u001b[0md`).map(({ text }) => text);
+    expect(two.slice(1)).toEqual(['b… [2 more characters]']);
+  });
 });
 
 test('packages of SPDX and CycloneDX, materials of both provenances', () => {

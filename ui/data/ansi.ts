@@ -1,5 +1,7 @@
 /** Text with the colours of terminals (SGR, ECMA-48) → pieces with their style. Pure. */
 
+import { straight } from './plain.ts';
+
 export interface Span {
   text: string;
   /** Classes: `fg1`, `bg12`, `bold`. */
@@ -35,12 +37,17 @@ const endOf: Record<number, string[]> = {
 const escapes =
   /\u001b(?:\[([0-9;:]*)([@-~])|\[[0-?]*[ -/]*[@-~]|\][^\u0007\u001b]*(?:\u0007|\u001b\\)?|[@-Z\\-_]|[()][A-Z0-9])/g;
 
+/** The most characters and pieces of a line that are shown: a browser takes seconds for rows of thousands. */
+const mostText = 2000;
+const mostSpans = 64;
+
 /**
- * The pieces of a line. What a carriage return overwrites is left out, as on a terminal. A line's colours end with it.
+ * The pieces of a line. What a carriage return overwrites is left out, as on a terminal. A line's colours end with it,
+ * and a line of very many colours loses those behind the first.
  */
 export function spansOf(line: string): Span[] {
   const shown = overwritten(line);
-  if (!shown.includes('\u001b')) return [{ text: withoutControls(shown), classes: '' }];
+  if (!shown.includes('\u001b')) return cut([{ text: withoutControls(shown), classes: '' }]);
   const spans: Span[] = [];
   const style: Style = { flags: new Set() };
   let at = 0;
@@ -51,9 +58,29 @@ export function spansOf(line: string): Span[] {
   for (const match of shown.matchAll(escapes)) {
     put(shown.slice(at, match.index));
     at = match.index + match[0].length;
+    if (spans.length >= mostSpans) {
+      spans.push({ text: withoutControls(shown.slice(at).replace(escapes, '')), classes: '' });
+      return cut(spans);
+    }
     if (match[2] === 'm') apply(style, match[1] ?? '');
   }
   put(shown.slice(at));
+  return cut(spans);
+}
+
+/** The pieces as far as a row has room. */
+function cut(spans: Span[]): Span[] {
+  let left = mostText;
+  for (const [i, span] of spans.entries()) {
+    if (span.text.length > left) {
+      const more = spans.slice(i).reduce((sum, { text }) => sum + text.length, -left);
+      return [
+        ...spans.slice(0, i),
+        { ...span, text: `${span.text.slice(0, left)}… [${more} more characters]` },
+      ];
+    }
+    left -= span.text.length;
+  }
   return spans;
 }
 
@@ -64,9 +91,7 @@ function overwritten(line: string): string {
 }
 
 function withoutControls(text: string): string {
-  return text
-    .replace(/[\u0000-\u0008\u000b-\u001f\u007f]/g, '')
-    .replace(/[\u202a-\u202e\u2066-\u2069]/g, '\ufffd');
+  return straight(text.replace(/[\u0000-\u0008\u000b-\u001f\u007f]/g, ''));
 }
 
 function apply(style: Style, parameters: string): void {

@@ -10,8 +10,13 @@ const mostTransfers = 200;
 /** The most bytes of output that are shown of a build, as a record keeps. */
 const mostOutput = 64 << 20;
 const leftOut = '\n[output left out: the page shows 64 MiB of a build]\n';
-/** The longest name and error of a step, in characters. */
+/** The most warnings of a build that are told of. */
+const mostWarnings = 1000;
+/** The most lines that say more of a warning. */
+const mostDetails = 100;
+/** The longest name and error of a step, in characters, and the longest of other texts. */
 const maxText = 16 << 10;
+const maxShort = 1000;
 
 export class BuildModel implements ProgressSink {
   readonly #steps = new Map<string, Step>();
@@ -47,7 +52,7 @@ export class BuildModel implements ProgressSink {
     let transfer = transfers.get(id);
     if (transfer === undefined) {
       if (transfers.size >= mostTransfers) return;
-      transfer = { id, current, total };
+      transfer = { id: id.slice(0, maxShort), current, total };
       transfers.set(id, transfer);
       step.transfers.push(transfer);
     }
@@ -57,7 +62,7 @@ export class BuildModel implements ProgressSink {
   log(event: LogEvent): void {
     const step = this.#step(event.vertex);
     if (event.explains) {
-      step.why = event.data.toString('utf8').trim().replace(explanationStart, '');
+      step.why = event.data.toString('utf8').trim().replace(explanationStart, '').slice(0, maxText);
       return;
     }
     const log = this.#logs.get(event.vertex) ?? new StepLog();
@@ -69,12 +74,20 @@ export class BuildModel implements ProgressSink {
   }
 
   warning({ vertex, short, detail, url, source }: WarningEvent): void {
+    if (this.#warnings.length >= mostWarnings) return;
     const place = source && this.#sources.placeOf(source);
-    this.#warnings.push({ step: vertex, short, detail, url, place });
+    this.#warnings.push({
+      step: vertex,
+      short: short.slice(0, maxText),
+      detail: detail.slice(0, mostDetails).map((line) => line.slice(0, maxShort)),
+      url: url?.slice(0, maxShort),
+      place,
+    });
   }
 
-  /** Takes over what is known of the steps by now. */
-  addFacts({ places, usage }: StepFacts): void {
+  /** Takes over what is known of the steps by now, and says whether anything is new. */
+  addFacts({ places, usage }: StepFacts): boolean {
+    const [knownPlaces, knownUses] = [this.#places.size, this.#uses.size];
     if (places.size > this.#knownPlaces) {
       for (const [vertex, location] of places) {
         const place = this.#places.has(vertex) ? undefined : this.#sources.placeOf(location);
@@ -89,6 +102,7 @@ export class BuildModel implements ProgressSink {
       this.#uses.set(vertex, useOf(used));
       if (this.#steps.has(vertex)) this.#changed.add(vertex);
     }
+    return this.#places.size > knownPlaces || this.#uses.size > knownUses;
   }
 
   end(): void {

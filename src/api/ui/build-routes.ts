@@ -41,7 +41,7 @@ export const buildRoutes: readonly UiRoute[] = [
       const { response } = call;
       const ended = live === undefined ? await whole(call, build) : undefined;
       beginEvents(response);
-      if (live !== undefined) live.follow(response, () => eventText('build', detail()));
+      if (live !== undefined) live.follow(response, detail);
       else response.end(eventText('build', ended) + eventText('end', {}));
       return undefined;
     },

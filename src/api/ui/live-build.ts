@@ -12,23 +12,27 @@ import type { BuildLog, Follower } from '../shared/build-log.ts';
 import { replay } from '../shared/replay.ts';
 import { BuildModel } from './build-model.ts';
 import { eventText } from './event-stream.ts';
+import type { BuildDetail } from './types.ts';
 
 /** How often pages are told, in ms; a build with many pages adds a ms for each. */
 const everyMs = 100;
 /** The most bytes on their way to a page before it counts as slow. */
 const maxAhead = 1 << 20;
+/** How long a page may read nothing, in ms. It comes back when it can read again. */
+const patienceMs = 60_000;
 
 interface Page {
   response: ServerResponse;
-  /** Makes the event with the whole state. */
-  whole(): string;
-  slow: boolean;
+  /** Since when it is slow, in ms since the epoch. */
+  slowSince: number | undefined;
 }
 
 class LiveBuild extends BuildModel implements Follower {
   readonly #log: BuildLog;
   readonly #deframer = new Deframer();
   readonly #pages = new Set<Page>();
+  /** The event with the whole state as it is now. Pages share its bytes, which may be many. */
+  #whole: Buffer | undefined;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(log: BuildLog) {
@@ -39,28 +43,39 @@ class LiveBuild extends BuildModel implements Follower {
   write(frames: Uint8Array): boolean {
     for (const message of this.#deframer.push(frames))
       replay(fromBinary(StatusResponseSchema, message), this);
+    this.#whole = undefined;
     return true;
   }
 
   /** Resolves once all steps that the build has told of are known here. */
   async caughtUp(): Promise<void> {
     while (!this.ended && this.counts.total < this.#log.counts.total) await nextTurn();
-    this.addFacts(this.#log.details);
+    if (this.addFacts(this.#log.details)) this.#whole = undefined;
   }
 
-  /** Tells a page of the build until it is over or the page is gone. `whole` makes the event that has all of it. */
-  follow(response: ServerResponse, whole: () => string): void {
-    const page: Page = { response, whole, slow: false };
-    response.write(whole());
+  /** Tells a page of the build until it is over or the page is gone. `state` gives all of it. */
+  follow(response: ServerResponse, state: () => BuildDetail): void {
+    const page: Page = { response, slowSince: undefined };
+    const tellAll = () => {
+      this.#whole ??= Buffer.from(eventText('build', state()));
+      this.#write(page, this.#whole);
+    };
+    tellAll();
     if (this.ended) return void response.end(eventText('end', {}));
     this.#pages.add(page);
     response.on('drain', () => {
-      if (!page.slow) return;
-      page.slow = false;
-      response.write(page.whole());
+      if (page.slowSince === undefined) return;
+      page.slowSince = undefined;
+      tellAll();
     });
     response.once('close', () => this.#pages.delete(page));
     this.#timer ??= setTimeout(() => this.#tell(), everyMs);
+  }
+
+  #write(page: Page, event: Buffer): void {
+    const { response } = page;
+    response.write(event);
+    if (response.writableLength > maxAhead) page.slowSince ??= Date.now();
   }
 
   override end(): void {
@@ -76,13 +91,12 @@ class LiveBuild extends BuildModel implements Follower {
     this.#timer = undefined;
     this.addFacts(this.#log.details);
     const change = this.takeChange();
-    if (change !== undefined && this.#pages.size > 0) {
-      const text = eventText('change', change);
-      for (const page of this.#pages) {
-        if (page.slow) continue;
-        page.response.write(text);
-        page.slow = page.response.writableLength > maxAhead;
-      }
+    if (change !== undefined) this.#whole = undefined;
+    const event = change && this.#pages.size > 0 ? Buffer.from(eventText('change', change)) : undefined;
+    for (const page of this.#pages) {
+      const { slowSince, response } = page;
+      if (slowSince !== undefined && Date.now() - slowSince > patienceMs) response.destroy();
+      else if (slowSince === undefined && event !== undefined) this.#write(page, event);
     }
     if (this.#pages.size > 0 && !this.ended)
       this.#timer = setTimeout(() => this.#tell(), everyMs + this.#pages.size);

@@ -9,28 +9,33 @@ import type { Attestation, BuildDetail, BuildSummary } from './types.ts';
 
 const states = { running: 'running', completed: 'completed', error: 'failed', canceled: 'canceled' } as const;
 
+/** The longest text of a line, in characters: lists have thousands of lines. And the most names of one kind. */
+const maxText = 1000;
+const mostNames = 100;
+
 /** The line of a build in a list. `counts`: of one that runs. */
 export function summaryOf({ owner, record }: OwnedRecord, counts?: BuildSummary['steps']): BuildSummary {
   const facts = factsOf(record, Date.now());
   const { total, completed, cached, warnings } = facts.steps;
+  const short = (text: string | undefined) => text?.slice(0, maxText);
   return {
     ref: facts.ref,
-    name: facts.name,
+    name: facts.name.slice(0, maxText),
     state: states[facts.status],
     who: whoOf(owner),
     startedAt: facts.createdAt,
     completedAt: facts.completedAt,
-    repository: repositoryOf(record),
-    context: facts.context,
-    dockerfile: facts.dockerfile,
-    target: facts.target,
-    platforms: facts.platforms,
-    images: facts.images,
+    repository: short(repositoryOf(record)),
+    context: short(facts.context),
+    dockerfile: facts.dockerfile.slice(0, maxText),
+    target: short(facts.target),
+    platforms: facts.platforms.slice(0, mostNames),
+    images: facts.images.slice(0, mostNames).map((name) => name.slice(0, maxText)),
     digest: facts.digest,
     frontend: facts.frontend,
     steps: counts ?? { total, completed, cached },
     warnings,
-    error: facts.error?.slice(0, 1000),
+    error: short(facts.error),
     pinned: facts.pinned,
   };
 }

@@ -2,6 +2,7 @@
 import { useMemo } from 'preact/hooks';
 import type { BuildDetail, Step } from '../../../src/api/ui/types.ts';
 import { duration } from '../../data/format.ts';
+import { clipped } from '../../data/plain.ts';
 import { addressOf } from '../../data/router.ts';
 import { criticalPath, stateOf, tookOf } from '../../data/steps.ts';
 import { State } from '../../parts/bits.tsx';
@@ -9,6 +10,8 @@ import { VirtualList } from '../../parts/virtual-list.tsx';
 import type { TabProps } from '../build.tsx';
 
 const rowHeight = 22;
+/** The most characters of a line that are shown. */
+const mostText = 2000;
 
 export function DockerfileTab({ build, now, query }: TabProps) {
   const { ref, files, failure } = build;
@@ -77,7 +80,7 @@ export function DockerfileTab({ build, now, query }: TabProps) {
               </span>
               <span class="number">{number}</span>
               <code class="text">
-                {lines[i]}
+                {clipped(lines[i] ?? '', mostText)}
                 {isWrong && number === wrong[0]?.[0] && (
                   <span class="inline-error"> ✕ {failure?.message.split('\n')[0]}</span>
                 )}

@@ -9,6 +9,7 @@ import type { Step } from '../../../src/api/ui/types.ts';
 import { edgesInSight, nodeSize, nodesInSight, sizeOf, type View, xOf, yOf } from '../../data/drawing.ts';
 import { duration } from '../../data/format.ts';
 import { type Layout, layoutOf } from '../../data/layout.ts';
+import { clipped } from '../../data/plain.ts';
 import { addressOf } from '../../data/router.ts';
 import { inSlices } from '../../data/slices.ts';
 import { criticalPath, splitName, stateOf, stateWords, tookOf } from '../../data/steps.ts';
@@ -51,6 +52,10 @@ export function GraphTab({ build, now }: TabProps) {
       <section class="graph-box" ref={box} tabIndex={0} aria-label="Graph of the steps">
         {/* biome-ignore lint/a11y/noSvgWithoutTitle: the section has the name, and each node its own */}
         <svg width={width * zoom} height={height * zoom} viewBox={`0 0 ${width} ${height}`}>
+          {/* Wide letters end with their node. */}
+          <clipPath id="in-node">
+            <rect width={nodeSize.width - 4} height={nodeSize.height} />
+          </clipPath>
           {edges.map(({ key, from, to, path }) => (
             <path
               key={key}
@@ -102,21 +107,19 @@ class GraphNode extends Component<NodeProps> {
         href={addressOf(['builds', buildRef, 'steps'], { step: step.digest })}
         class={`node ${state} ${marked ? 'critical' : ''}`}
       >
-        <rect x={x} y={y} width={nodeSize.width} height={nodeSize.height} rx={5} />
-        <text x={x + 8} y={y + 19}>
-          {clipped(text, 30)}
-        </text>
-        <text x={x + 8} y={y + 36} class="small">
-          {marked ? '◆ ' : ''}
-          {clipped(`${time}${stateWords[state]}${place === '' ? '' : ` · ${place}`}`, 34)}
-        </text>
+        <g transform={`translate(${x} ${y})`}>
+          <rect width={nodeSize.width} height={nodeSize.height} rx={5} />
+          <text x={8} y={19} clip-path="url(#in-node)">
+            {clipped(text, 30)}
+          </text>
+          <text x={8} y={36} class="small" clip-path="url(#in-node)">
+            {marked ? '◆ ' : ''}
+            {clipped(`${time}${stateWords[state]}${place === '' ? '' : ` · ${place}`}`, 34)}
+          </text>
+        </g>
       </a>
     );
   }
-}
-
-function clipped(text: string, length: number): string {
-  return text.length <= length ? text : `${text.slice(0, length - 1)}…`;
 }
 
 const empty: Layout = { nodes: [], byDigest: new Map(), layers: 0, widest: 0 };
