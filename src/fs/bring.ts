@@ -3,13 +3,13 @@ import { readSync } from 'node:fs';
 import { canceled } from '../errors/index.ts';
 import { closeFd } from '../linux/index.ts';
 import { runTask, type TaskContext } from '../workers/index.ts';
-import { isLazy } from './lazy-folder.ts';
+import { mayWait } from './lazy-folder.ts';
 import { statFollow } from './read.ts';
 import { openEntry } from './real.ts';
 import type { FsEntry, FsView } from './view.ts';
 
 /**
- * Has the contents of these files come, as far as they are in lazy layers: reading them waits for nobody afterwards.
+ * Has the contents of these files come, as far as they are in lazy layers, also those of a remote snapshotter: reading them waits for nobody afterwards.
  * Symlinks are followed; what is missing or no file is left out. Throws EIO when a content cannot be fetched.
  *
  *     await bringFiles(view, ['/etc/passwd'], { signal });
@@ -21,7 +21,7 @@ export async function bringFiles(
 ): Promise<void> {
   const entries = paths.flatMap((path) => {
     const entry = fileAt(view, path);
-    return entry !== undefined && isLazy(entry) ? [entry] : [];
+    return entry !== undefined && mayWait(entry.hostPath) ? [entry] : [];
   });
   if (entries.length === 0) return;
   const { signal, most } = options;

@@ -5,7 +5,7 @@ export { bringFiles } from './bring.ts';
 export type { FileChange, TreeChanges } from './compare-lists.ts';
 export { blockSize } from './hash-blocks.ts';
 export { IgnoreMatcher, type MatchState, readIgnore } from './ignore.ts';
-export { digestXattr, lazyLayers } from './lazy-folder.ts';
+export { digestXattr, lazyLayers, lazyLayersOf } from './lazy-folder.ts';
 export { addLinked, hasLinked, readLinked } from './linked-files.ts';
 export { dropLists } from './list-db.ts';
 export { lookLive, withLiveView } from './live-view.ts';

@@ -8,8 +8,17 @@
  * - `have`: a byte for each chunk, 1 when its bytes are in `data`
  * - `data`: the contents of all files, one after the other; a hole where nothing was fetched yet
  */
-import { closeSync, ftruncateSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import {
+  accessSync,
+  closeSync,
+  ftruncateSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
+import { fail } from '../errors/index.ts';
 import type { Descriptor } from '../oci/index.ts';
 
 /** The blob of a lazy layer, and where it is. */
@@ -106,11 +115,31 @@ export class LayerTable {
   readonly #files: Buffer;
   readonly #chunks: Buffer;
 
-  /** Reads it. Throws ENOENT when the layer is gone. */
+  /** Reads it. Throws `corrupt` for one that is damaged, and ENOENT when the layer is gone. */
   constructor(folder: string) {
-    this.layer = JSON.parse(readFileSync(join(folder, 'layer.json'), 'utf8')) as LazyBlob;
-    this.#files = readFileSync(join(folder, 'files'));
-    this.#chunks = readFileSync(join(folder, 'chunks'));
+    accessSync(folder);
+    const read = <T>(name: string, parse: (bytes: Buffer) => T): T => {
+      try {
+        return parse(readFileSync(join(folder, name)));
+      } catch (cause) {
+        const why = cause instanceof Error ? cause.message : String(cause);
+        throw fail('corrupt', 'store', `the lazy layer in ${folder} is damaged: ${name}: ${why}`, {
+          hint: 'What stands on it cannot be used: remove it with `drydock prune --all`, and build again.',
+          cause,
+        });
+      }
+    };
+    this.layer = read('layer.json', blobOf);
+    this.#files = read('files', (bytes) => recordsOf(bytes, fileSize));
+    this.#chunks = read('chunks', (bytes) => recordsOf(bytes, chunkSize));
+    read('have', (bytes) => recordsOf(bytes, 1, this.chunkCount));
+    // A file's chunks follow one another, so that the last file is the one that ends last.
+    const count = this.#files.length / fileSize;
+    const last = count === 0 ? undefined : this.file(count - 1);
+    read('files', () => {
+      if ((last === undefined ? 0 : last.first + last.count) !== this.chunkCount)
+        throw new Error('it does not go with the chunks');
+    });
   }
 
   get chunkCount(): number {
@@ -149,4 +178,16 @@ export class LayerTable {
     };
     return [begins(offset), begins(end - 1)];
   }
+}
+
+function blobOf(bytes: Buffer): LazyBlob {
+  const { source, blob, compression } = JSON.parse(bytes.toString('utf8')) as Partial<LazyBlob>;
+  if (typeof source !== 'string' || blob === undefined || compression === undefined)
+    throw new Error('it names no blob');
+  return { source, blob, compression };
+}
+
+function recordsOf(bytes: Buffer, size: number, count = bytes.length / size): Buffer {
+  if (!Number.isInteger(count) || bytes.length !== count * size) throw new Error('it is cut short');
+  return bytes;
 }

@@ -2,7 +2,7 @@
 import { closeSync, mkdirSync, openSync } from 'node:fs';
 import { join } from 'node:path';
 import { MessageChannel, type MessagePort } from 'node:worker_threads';
-import { type DrydockError, errnoCode, fail } from '../errors/index.ts';
+import { type DrydockError, errnoCode, fail, toDrydockError } from '../errors/index.ts';
 import { lazyLayers } from '../fs/index.ts';
 import { MNT_DETACH, MNT_FORCE, MS_RDONLY, mount, umount } from '../linux/index.ts';
 import type { CredentialSource, RegistryCredentials, TokenSource } from '../oci/index.ts';
@@ -64,9 +64,9 @@ export class LazyFiles {
     void this.#tell({ lent: repository });
   }
 
-  /** The newest failed read since a time (ms since the epoch). */
-  failureSince(since: number): DrydockError | undefined {
-    const found = this.#failures.findLast(({ at }) => at >= since);
+  /** The newest failed read of some layers (the names of their folders) since a time (ms since the epoch). */
+  failureSince(since: number, layers: ReadonlySet<string>): DrydockError | undefined {
+    const found = this.#failures.findLast(({ at, layer }) => at >= since && layers.has(layer));
     return found && taskError(found.error);
   }
 
@@ -81,12 +81,9 @@ export class LazyFiles {
     }
   }
 
-  /** Whether the filesystem can be mounted here; it is then. */
-  async isUsable(): Promise<boolean> {
-    return this.ready().then(
-      () => true,
-      () => false,
-    );
+  /** Why the filesystem cannot be mounted here; undefined when it is mounted. */
+  async problem(): Promise<DrydockError | undefined> {
+    return this.ready().then(() => undefined, toDrydockError);
   }
 
   /** Unmounts. What still reads gets errors. */

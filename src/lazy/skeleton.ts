@@ -38,6 +38,7 @@ import {
   xattrAnswer,
   xattrName,
 } from './fuse-protocol.ts';
+import { NodeNumbers } from './node-numbers.ts';
 import { holeXattr } from './place.ts';
 
 /** A read of a file whose content is not in its layer's folder. */
@@ -80,17 +81,13 @@ interface Hooks {
   interrupt(unique: bigint): void;
 }
 
-/** A node's number: the layer's, and that of the file on disk, which is the same for all names of a file. */
-function nodeOf(layer: number, { ino }: HostStat): bigint {
-  return (BigInt(layer) << 40n) + ino;
-}
-
 /** The filesystem; `handle` answers one request. */
 export class Skeleton {
   readonly #folder: string;
   readonly #hooks: Hooks;
   readonly #nodes = new Map<bigint, Node>();
   readonly #holeXattr = holeXattr();
+  readonly #numbers = new NodeNumbers();
   /** The folder that was listed last: the kernel asks for a long one piece by piece. */
   #listed: { node: bigint; entries: DirEntry[] } | undefined;
 
@@ -192,7 +189,7 @@ export class Skeleton {
 
   /** Writes what a name leads to, and counts that the kernel has been told of it. */
   #putChild(out: Buffer, at: number, child: Pick<Node, 'host' | 'layer'>, st: HostStat): void {
-    const id = nodeOf(child.layer, st);
+    const id = this.#numbers.of(child.layer, st);
     const known = this.#nodes.get(id);
     if (known !== undefined) known.lookups++;
     else this.#nodes.set(id, { ...child, lookups: 1n, hole: this.#holeOf(child.host, st) });
@@ -258,7 +255,7 @@ export class Skeleton {
     // At the root there are the layers, which nobody lists.
     for (const name of node === rootNode ? [] : readdirSync(host)) {
       const st = lstat(`${host}/${name}`);
-      if (st !== undefined) entries.push({ name, ino: nodeOf(layer, st), type: st.mode >>> 12 });
+      if (st !== undefined) entries.push({ name, ino: this.#numbers.of(layer, st), type: st.mode >>> 12 });
     }
     this.#listed = { node, entries };
     return entries;

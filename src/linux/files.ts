@@ -12,6 +12,11 @@ export function openSync(path: string, flags: number | string, mode?: number): n
     : by(path, (raw) => fs.openSync(raw, flags, mode));
 }
 
+/** The kind of filesystem that a file is in, as statfs(2) numbers them. */
+export function filesystemSync(path: string): number {
+  return path.isWellFormed() ? fs.statfsSync(path).type : by(path, (raw) => fs.statfsSync(raw).type);
+}
+
 export function mkdirSync(path: string, options?: number | { mode?: number; recursive?: boolean }): void {
   if (path.isWellFormed()) fs.mkdirSync(path, options);
   else by(path, (raw) => fs.mkdirSync(raw, options));

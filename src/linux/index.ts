@@ -7,6 +7,7 @@ export { asFileOwner } from './file-owner.ts';
 export {
   chmodSync,
   copyFileSync,
+  filesystemSync,
   linkSync,
   listNames,
   lstatSync,

@@ -127,7 +127,7 @@ async function runExec(
   } catch (err) {
     if (ctx.signal.aborted) throw canceled(ctx.signal.reason);
     if (time.isUp) throw withStep(time.tooLong(meta.args, log.tail()), ctx);
-    throw withStep(toDrydockError(explainLazy(err, deps.store, since), 'exec'), ctx);
+    throw withStep(toDrydockError(explainLazy(err, deps.store, since, prepared.all), 'exec'), ctx);
   } finally {
     time.stop();
     await prepared.release();

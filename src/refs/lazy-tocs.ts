@@ -23,7 +23,7 @@ export async function lazyTocs(
   const wanted = layers.map(({ descriptor }, i) => i >= first && hasToc(descriptor));
   if (lazy?.wanted !== true || mayBeLazy !== true || offline === true) return [];
   if (source === undefined || !wanted.includes(true)) return [];
-  if (!(await lazy.isUsable())) return [];
+  if ((await lazy.problem()) !== undefined) return [];
   if (credentials !== undefined) lazy.lend(source, credentials);
   return Promise.all(
     layers.map(async ({ descriptor }, i) => {

@@ -43,7 +43,7 @@ export async function writeSnapshot(
     await store.snapshots.commit(name, key, { lease, labels });
   } catch (err) {
     // The disk is examined while the written files are still there.
-    const error = toDrydockError(await explainDisk(explainLazy(err, store, since), store), 'file');
+    const error = toDrydockError(await explainDisk(explainLazy(err, store, since, mounts), store), 'file');
     if (signal?.aborted !== true) await what.onFailure?.(error);
     await store.snapshots.remove(key).catch(() => {});
     throw error;

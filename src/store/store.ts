@@ -80,15 +80,18 @@ export interface Store {
 export interface LazyLayers {
   /** Whether layers that allow it are to be made lazy. */
   readonly wanted: boolean;
-  /** Whether this machine can serve them. */
-  isUsable(): Promise<boolean>;
+  /** Why this machine cannot serve them; undefined when it can. */
+  problem: LazyFiles['problem'];
   /** Makes the layer of an active snapshot a lazy one; returns the folder for its table, which does not exist yet. */
   begin(key: string): Promise<string>;
   /** Has contents fetched with a registry client's settings from now on. */
   connect: LazyFiles['connect'];
   /** Lends the credentials with which an image (a reference) was resolved, until others are lent for its repository. */
   lend: LazyFiles['lend'];
-  /** The newest read that failed since a time (ms since the epoch): the program that read was told EIO. */
+  /**
+   * The newest read of some layers (`lazyLayersOf`) that failed since a time (ms since the epoch): the program that read
+   * was told EIO.
+   */
   failureSince: LazyFiles['failureSince'];
 }
 

@@ -9,8 +9,10 @@ import { layersOf, resolveImage } from '../../src/distribution/index.ts';
 import { openEngine } from '../../src/engine/engine.ts';
 import { removeImage, removeNameless } from '../../src/images/remove.ts';
 import { saveImages } from '../../src/images/save.ts';
+import { image, marshal } from '../../src/llb/index.ts';
 import { prune } from '../../src/upkeep/disk-usage.ts';
 import { closePool } from '../../src/workers/pool.ts';
+import { GatewayKit } from '../api/buildkit/gateway-kit.ts';
 import { Builds } from '../kit/builds.ts';
 import { Cli, outputOf } from '../kit/cli.ts';
 import { type Fault, type FaultProxy, startFaultProxy } from '../kit/fault-proxy.ts';
@@ -303,6 +305,35 @@ test('a build that is canceled while a read waits for the registry ends at once'
     await expect(building).rejects.toMatchObject({ code: 'canceled' });
     expect(Date.now() - at).toBeLessThan(20_000);
   });
+});
+
+test('a file of a running container that waits for the registry keeps nobody else waiting', async () => {
+  const kit = new GatewayKit();
+  await kit.open({ snapshotter: 'stargz', maxDownloadAttempts: 1 });
+  const build = await kit.build();
+  try {
+    const { ref } = await build.client.solve({ Definition: marshal(image(base('estargz'))) });
+    const read = (FilePath: string) =>
+      build.client.readFileContainer({ Ref: 'c', FilePath, Range: { Offset: 0n, Length: 1000n } });
+    await build.client.newContainer({ ContainerID: 'c', Mounts: [{ dest: '/', resultID: ref }] });
+    expect(Buffer.from((await read('/deep/er/small')).Data).toString()).toBe('small\n');
+    const asked = Promise.withResolvers<void>();
+    proxy.fault = ({ headers }) => {
+      if (headers.range === undefined) return undefined;
+      asked.resolve();
+      return 'silence';
+    };
+    const reading = read('/two/large');
+    reading.catch(() => {});
+    await asked.promise;
+    // The proxy and the engine are on this thread, which the read would hold.
+    await expect(build.client.ping({})).resolves.toBeDefined();
+    const { stat } = await build.client.statFileContainer({ Ref: 'c', Path: '/two/large' });
+    expect(Number(stat?.size)).toBeGreaterThan(layerSize);
+  } finally {
+    await build.end();
+    await kit.close();
+  }
 });
 
 test.each([

@@ -1,6 +1,15 @@
 /** The contents of a lazy layer: what is fetched when a file is read, and what is not. */
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdtempSync, rmSync, truncateSync } from 'node:fs';
+import {
+  closeSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import zlib from 'node:zlib';
@@ -8,6 +17,8 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { Limiter } from '../../src/flow/limiter.ts';
 import { LayerContents } from '../../src/lazy/layer-contents.ts';
 import { LayerTableWriter, type LazyChunk } from '../../src/lazy/layer-table.ts';
+import { NodeNumbers } from '../../src/lazy/node-numbers.ts';
+import { verifyContents } from '../../src/lazy/verify-task.ts';
 import { digestOf } from '../../src/oci/digest.ts';
 
 let dir: string;
@@ -157,4 +168,56 @@ test('bytes that were lost after they were noted, as by a power cut, are fetched
     }
     expect(layer.ranges).toHaveLength(1);
   }
+});
+
+test('a table that is damaged is told, with what to do', async () => {
+  const layer = new Layer();
+  layer.add(randomBytes(1000), randomBytes(1000));
+  layer.open();
+  const path = (name: string) => join(dir, 'lazy', name);
+  const whole = new Map(
+    ['layer.json', 'files', 'chunks', 'have'].map((name) => [name, readFileSync(path(name))]),
+  );
+  for (const [name, bytes] of whole) {
+    for (const damaged of [bytes.subarray(0, bytes.length - 1), Buffer.alloc(0), undefined]) {
+      if (damaged === undefined) rmSync(path(name));
+      else writeFileSync(path(name), damaged);
+      const told = `the lazy layer in ${join(dir, 'lazy')} is damaged`;
+      expect(() => layer.open(), `${name} ${damaged?.length}`).toThrow(told);
+      expect(() => verifyContents({ folder: join(dir, 'lazy') })).toThrow(told);
+      writeFileSync(path(name), bytes);
+    }
+  }
+  rmSync(dir, { recursive: true });
+  expect(() => layer.open()).toThrow('ENOENT');
+});
+
+test('verifying forgets what does not hold, and it is fetched again', async () => {
+  const layer = new Layer();
+  const parts = [randomBytes(1000), randomBytes(1000), randomBytes(1000)];
+  const files = parts.map((part) => layer.add(part));
+  const read = async (number: number) => {
+    const out = Buffer.alloc(1000);
+    await layer.open().read(files[number] as number, 0, out);
+    return out;
+  };
+  await read(0);
+  const folder = join(dir, 'lazy');
+  expect(verifyContents({ folder })).toEqual({ fetched: 3, forgotten: 0 });
+  const fd = openSync(join(folder, 'data'), 'r+');
+  writeSync(fd, 'damaged', 1500);
+  closeSync(fd);
+  expect(verifyContents({ folder })).toEqual({ fetched: 3, forgotten: 1 });
+  expect(verifyContents({ folder })).toEqual({ fetched: 2, forgotten: 0 });
+  expect(await read(1)).toEqual(parts[1]);
+  expect(verifyContents({ folder })).toEqual({ fetched: 3, forgotten: 0 });
+});
+
+test('nodes of large file numbers have numbers of their own', () => {
+  const numbers = new NodeNumbers();
+  const inodes = [1n, 2n ** 40n - 1n, 2n ** 40n, 2n ** 40n + 1n, 2n ** 63n];
+  const given = [1, 2].flatMap((layer) => inodes.map((ino) => numbers.of(layer, { ino })));
+  expect(new Set(given).size).toBe(10);
+  expect([1, 2].flatMap((layer) => inodes.map((ino) => numbers.of(layer, { ino })))).toEqual(given);
+  expect(given.every((number) => number > 1n && number < 2n ** 64n)).toBe(true);
 });

@@ -51,6 +51,7 @@ export default command({
       ...(await devices(ctx)),
       user(),
       ...containerd(ctx),
+      await lazyLayers(ctx),
       await store(ctx),
     ];
     for (const check of checks) ctx.stdout.write(line(check));
@@ -166,6 +167,25 @@ function containerd(ctx: CommandContext): Check[] {
     ? `has a socket at ${address}; --image-store=containerd keeps images there`
     : `no socket at ${address}; only --image-store=containerd needs it`;
   return [{ ok: true, name: 'containerd', found, remedy: '' }];
+}
+
+/** Whether bases can be read lazily (`--snapshotter=stargz`). That they cannot is a lack where that was asked for. */
+async function lazyLayers(ctx: CommandContext): Promise<Check> {
+  const name = 'lazy bases';
+  try {
+    const { lazy } = (await ctx.engine()).store;
+    if (lazy === undefined) {
+      const found = "served by containerd's remote snapshotter, where it is set up (--snapshotter=stargz)";
+      return { ok: true, name, found, remedy: '' };
+    }
+    const problem = await lazy.problem();
+    const asked = lazy.wanted ? '' : '; --snapshotter=stargz turns them on';
+    if (problem === undefined) return { ok: true, name, found: `FUSE works${asked}`, remedy: '' };
+    const { message, hint } = problem;
+    return { ok: !lazy.wanted, name, found: `layers are fetched whole: ${message}`, remedy: hint ?? '' };
+  } catch (err) {
+    return { ok: true, name, found: `not tried: ${toDrydockError(err).message}`, remedy: '' };
+  }
 }
 
 async function store(ctx: CommandContext): Promise<Check> {

@@ -30,6 +30,7 @@ import type { InitMessage, NewContainerRequest } from '../../pb/moby/buildkit/v1
 import { MountSchema, MountType } from '../../pb/solver/pb/ops_pb.js';
 import { boundProgress } from '../../progress/index.ts';
 import type { WorkContext } from '../../solver/index.ts';
+import { runTask } from '../../workers/index.ts';
 import type { Bridge } from '../bridge/bridge.ts';
 import type { BridgeRef } from '../bridge/ref.ts';
 import { requireEntitlement } from '../entitlements.ts';
@@ -113,7 +114,20 @@ export class Container {
     return withLiveView(this.#specAt(index), body);
   }
 
-  /** The same for work that may be cut. */
+  /**
+   * Reads a file of a mount as it is now. A thread does, since contents of lazy layers may have to come first. Throws
+   * what `look` and `readFile` throw.
+   */
+  async read(
+    index: number,
+    path: string,
+    range: { offset: number; length: number } | undefined,
+    signal: AbortSignal,
+  ): Promise<Uint8Array> {
+    return runTask('gateway.read', { spec: this.#specAt(index), path, range }, { signal });
+  }
+
+  /** The same as `look` for work that may be cut. */
   looking<T>(index: number, body: (view: FsView) => Generator<void, T>): Generator<void, T> {
     return lookLive(this.#specAt(index), body);
   }

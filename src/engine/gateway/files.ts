@@ -1,55 +1,10 @@
-/** Reads files and folders of trees as LLBBridge's file calls do. */
-import { readSync } from 'node:fs';
+/** Reads folders and attributes of trees as LLBBridge's file calls do. */
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { fail } from '../../errors/index.ts';
-import {
-  type FsEntry,
-  type FsView,
-  IgnoreMatcher,
-  openEntry,
-  resolvePath,
-  statFollow,
-} from '../../fs/index.ts';
-import { closeFd, major, minor } from '../../linux/index.ts';
+import { type FsEntry, type FsView, IgnoreMatcher, resolvePath, statFollow } from '../../fs/index.ts';
+import { major, minor } from '../../linux/index.ts';
 import { type Stat, StatSchema } from '../../pb/fsutil/wire_pb.js';
 import { goMode } from '../../session/index.ts';
-
-/** The largest answer, in bytes: a gRPC message of BuildKit's, less its framing. */
-const maxRead = (16 << 20) - 1024;
-
-/**
- * The bytes of a file, or a range of them. Throws `not-found`; throws `invalid` for anything but a regular file, and
- * for more bytes than a message holds.
- */
-export function readFile(
-  view: FsView,
-  path: string,
-  range: { offset: number; length: number } | undefined,
-): Buffer {
-  const entry = statFollow(view, path);
-  if (entry === undefined) throw fail('not-found', 'file', `open ${path}: no such file or directory`);
-  if (entry.type !== 'file') throw fail('invalid', 'file', `${path} is not a regular file`);
-  const offset = Math.max(0, range?.offset ?? 0);
-  const length = Math.max(0, Math.min(range?.length ?? entry.size, entry.size - offset));
-  if (length > maxRead) {
-    throw fail('exhausted', 'file', `${path}: ${length} bytes are more than one answer holds`, {
-      hint: `Read it in ranges of at most ${maxRead} bytes.`,
-    });
-  }
-  const buffer = Buffer.allocUnsafe(length);
-  const fd = openEntry(entry);
-  try {
-    let at = 0;
-    while (at < length) {
-      const n = readSync(fd, buffer, at, length - at, offset + at);
-      if (n === 0) break;
-      at += n;
-    }
-    return buffer.subarray(0, at);
-  } finally {
-    closeFd(fd);
-  }
-}
 
 /**
  * The entries of a folder, or those that the pattern matches. The work is for `inTurns`. Throws `not-found` and

@@ -32,7 +32,8 @@ import { pong } from './caps.ts';
 import { Containers } from './containers.ts';
 import { execProcess } from './exec-process.ts';
 import { FrontendFailure } from './failure.ts';
-import { readDir, readFile, statFile } from './files.ts';
+import { readDir, statFile } from './files.ts';
+import { readFile } from './read-file.ts';
 import { RefTable } from './results.ts';
 import { solveFailure } from './solve-failure.ts';
 import { imageConfig, sourceMeta } from './sources.ts';
@@ -128,7 +129,11 @@ export class Gateway {
       execProcess: (messages: AsyncIterable<ExecMessage>, { signal }: HandlerContext) =>
         execProcess(messages, containers, signal),
       readFileContainer: async (request) =>
-        containers.get(request.Ref).look(request.MountIndex, (view) => answerRead(view, request)),
+        create(ReadFileResponseSchema, {
+          Data: await containers
+            .get(request.Ref)
+            .read(request.MountIndex, request.FilePath, rangeOf(request), bridge.job.signal),
+        }),
       readDirContainer: async (request) =>
         inTurns(
           containers.get(request.Ref).looking(request.MountIndex, (view) => answerReadDir(view, request)),
@@ -240,9 +245,12 @@ export class Gateway {
   }
 }
 
-function answerRead(view: FsView, { FilePath, Range }: ReadFileRequest) {
-  const range = Range && { offset: Number(Range.Offset), length: Number(Range.Length) };
-  return create(ReadFileResponseSchema, { Data: readFile(view, FilePath, range) });
+function answerRead(view: FsView, request: ReadFileRequest) {
+  return create(ReadFileResponseSchema, { Data: readFile(view, request.FilePath, rangeOf(request)) });
+}
+
+function rangeOf({ Range }: ReadFileRequest) {
+  return Range && { offset: Number(Range.Offset), length: Number(Range.Length) };
 }
 
 function* answerReadDir(view: FsView, { DirPath, IncludePattern }: ReadDirRequest) {

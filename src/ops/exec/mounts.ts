@@ -50,6 +50,12 @@ export class PreparedMounts {
   /** The cache mounts of this step, by a text that is the same for the same cache. */
   readonly #caches = new Map<string, HeldCacheMount>();
 
+  /** The mounts of all trees. */
+  get all(): Mount[] {
+    const trees = this.mounts.flatMap(({ source }) => (source.type === 'mounts' ? source.mounts : []));
+    return [...(this.root?.mounts ?? []), ...trees];
+  }
+
   constructor(deps: Pick<OpDeps, 'store' | 'cache' | 'refs'>, ctx: WorkContext) {
     this.#deps = deps;
     this.#ctx = ctx;

@@ -143,11 +143,11 @@ class LocalStore implements Store {
     this.leases = new LocalLeases(shared);
     this.lazy = {
       wanted: wantsLazy,
-      isUsable: () => lazyFiles.isUsable(),
+      problem: () => lazyFiles.problem(),
       begin: async (key) => this.snapshots.beginLazy(key),
       connect: (settings) => lazyFiles.connect(settings),
       lend: (source, credentials) => lazyFiles.lend(source, credentials),
-      failureSince: (time) => lazyFiles.failureSince(time),
+      failureSince: (time, layers) => lazyFiles.failureSince(time, layers),
     };
   }
 

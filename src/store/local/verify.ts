@@ -1,8 +1,10 @@
-import { errnoCode } from '../../errors/index.ts';
+import { join } from 'node:path';
+import { errnoCode, toDrydockError } from '../../errors/index.ts';
+import { lazyFolder } from '../../lazy/index.ts';
 import type { Digest } from '../../oci/index.ts';
 import { runTask } from '../../workers/index.ts';
 import type { VerifyReport } from '../store.ts';
-import { blobPath } from './layout.ts';
+import { blobPath, layerFolder } from './layout.ts';
 import { mend } from './mend.ts';
 import { sweepDeadRuns } from './run.ts';
 import type { LocalParts } from './shared.ts';
@@ -44,8 +46,26 @@ export async function verify(
     }
   };
   await Promise.all(Array.from({ length: width }, check));
+  for (const { id } of db.all('SELECT id FROM layers WHERE lazy = 1 ORDER BY id')) {
+    const problem = await checkLazy(shared, Number(id));
+    if (problem !== undefined) problems.push(problem);
+  }
   await shared.trash.settled();
   return { blobs: digests.length, snapshots, problems };
+}
+
+async function checkLazy({ db, layout }: LocalParts, id: number): Promise<string | undefined> {
+  try {
+    const folder = join(layerFolder(layout, id), lazyFolder);
+    const { fetched, forgotten } = await runTask('lazy.verify', { folder });
+    if (forgotten === 0) return undefined;
+    return `of the lazy layer ${id}, ${forgotten} of ${fetched} fetched parts did not hold; they are fetched again when they are read`;
+  } catch (err) {
+    // A layer that another process has removed since is no problem.
+    if (db.get('SELECT 1 FROM layers WHERE id = ? AND lazy = 1', id) === undefined) return undefined;
+    const { message, hint } = toDrydockError(err);
+    return hint === undefined ? message : `${message}. ${hint}`;
+  }
 }
 
 async function checkBlob({ db, layout }: LocalParts, digest: Digest): Promise<string | undefined> {

@@ -1,16 +1,22 @@
 /** Explains a failure by a file of a lazy layer that could not be fetched. */
 import { DrydockError, errnoCode, toDrydockError } from '../../errors/index.ts';
+import { lazyLayersOf, type Mount } from '../../fs/index.ts';
 import type { Store } from '../store.ts';
 
 /**
- * Turns an error of work that began at a time (ms since the epoch) into one that names the layer, the registry and the
- * file, when a read of a lazy layer has failed since. Others are returned as they are. A step that failed by itself keeps
- * its exit code.
+ * Turns an error of work on some mounts that began at a time (ms since the epoch) into one that names the layer, the
+ * registry and the file, when a read of a lazy layer in those mounts has failed since. Others are returned as they are. A
+ * step that failed by itself keeps its exit code.
  */
-export function explainLazy(err: unknown, { lazy }: Pick<Store, 'lazy'>, since: number): unknown {
+export function explainLazy(
+  err: unknown,
+  { lazy }: Pick<Store, 'lazy'>,
+  since: number,
+  mounts: readonly Mount[],
+): unknown {
   const isStep = err instanceof DrydockError && err.exitCode !== undefined;
   if (lazy === undefined || !(isStep || isUnread(err))) return err;
-  const failure = lazy.failureSince(since);
+  const failure = lazy.failureSince(since, lazyLayersOf(mounts));
   if (failure === undefined) return err;
   if (!isStep) return failure;
   const error = toDrydockError(err);
