@@ -1,4 +1,5 @@
 /** Gives memory back once a daemon has nothing to do. */
+import { flushCompileCache } from 'node:module';
 import { forgetProgram, limitArenas, trimMemory } from '../linux/index.ts';
 import { collectAll, restPool } from '../workers/index.ts';
 
@@ -44,6 +45,8 @@ export class Rest {
     collectAll();
     // A thread's memory is the process's again when the thread is done.
     this.#in(this.#pause / threadsShare, () => {
+      // Node holds the compiled code of each file that it has loaded until that is on the disk.
+      flushCompileCache();
       trimMemory();
       forgetProgram();
       then?.();

@@ -48,7 +48,7 @@ export function forgetProgram(smaps = readSmaps()): number {
  * all memory of the process to tell, and a program, unlike a library, is never unloaded.
  */
 export class ProgramPages {
-  readonly #mappings: readonly Mapping[];
+  readonly #mappings: readonly Range[];
 
   /** Of this process, whose memory a thread of libuv's goes through. */
   static async find(): Promise<ProgramPages> {
@@ -56,7 +56,10 @@ export class ProgramPages {
   }
 
   constructor(smaps: string, program = readlinkSync('/proc/self/exe')) {
-    this.#mappings = unchangedMappings(smaps).filter(({ path }) => path === program);
+    // Their paths are parts of the whole text, which would be kept with them.
+    this.#mappings = unchangedMappings(smaps)
+      .filter(({ path }) => path === program)
+      .map(({ from, to }) => ({ from, to }));
   }
 
   /** Gives up those that are in memory, in about a ms. */
@@ -69,15 +72,19 @@ function readSmaps(): string {
   return readFileSync('/proc/self/smaps', 'utf8');
 }
 
-function forget({ from, to }: Mapping): boolean {
+function forget({ from, to }: Range): boolean {
   return fns.madvise(from, Number(to - from), MADV_DONTNEED) === 0;
 }
 
-/** A mapping of a file that nobody has written to, and how many kB of it are in memory. */
-interface Mapping {
-  path: string;
+/** Addresses, the last of them not included. */
+interface Range {
   from: bigint;
   to: bigint;
+}
+
+/** A mapping of a file that nobody has written to, and how many kB of it are in memory. */
+interface Mapping extends Range {
+  path: string;
   resident: number;
 }
 
