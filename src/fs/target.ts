@@ -45,12 +45,17 @@ interface Node extends Dir {
   made?: Set<string>;
   /** All names in `lowers`, read after many look-ups. */
   lowerNames?: Set<string>;
+  /** By name: the first of `lowers` that has it, or their number when none has. Kept where there are many. */
+  firstLower: Map<string, number>;
   lookups: number;
   children: Map<string, Node>;
 }
 
 /** The number of look-ups in lower folders after which all their names are read. */
 const manyLookups = 16;
+
+/** The number of lower folders from which on it pays to remember which of them has a name. */
+const manyLowers = 5;
 
 /** A layer that is being written, seen together with the layers below it. */
 export class LayerTarget {
@@ -80,6 +85,7 @@ export class LayerTarget {
       inUpper: true,
       lowers,
       lookups: 0,
+      firstLower: new Map(),
       children: new Map(),
     };
     this.root = this.#root;
@@ -202,6 +208,7 @@ export class LayerTarget {
       lowers: [],
       made: new Set(),
       lookups: 0,
+      firstLower: new Map(),
       children: new Map(),
     };
     node.children.set(name, made);
@@ -255,6 +262,7 @@ export class LayerTarget {
       inUpper,
       lowers: inUpper ? found.dirs.slice(1) : found.dirs,
       lookups: 0,
+      firstLower: new Map(),
       children: new Map(),
     };
     node.children.set(name, child);
@@ -264,21 +272,30 @@ export class LayerTarget {
   #find(node: Node, name: string): FoundName | undefined {
     const path = joinPath(node.path, name);
     if (node.made !== undefined && !node.made.has(name) && !node.children.has(name)) return undefined;
-    const dirs = this.#inLowers(node, name) ? node.lowers : [];
+    const dirs = this.#lowersWith(node, name);
     return findIn(node.inUpper ? [node.host, ...dirs] : dirs, name, path);
   }
 
   #findLower(node: Node, name: string, path: string): FoundName | undefined {
-    return this.#inLowers(node, name) ? findIn(node.lowers, name, path) : undefined;
+    return findIn(this.#lowersWith(node, name), name, path);
   }
 
-  #inLowers(node: Node, name: string): boolean {
-    if (node.lowers.length === 0) return false;
-    if (node.lowerNames === undefined) {
-      if (++node.lookups < manyLookups) return true;
-      node.lowerNames = new Set(node.lowers.flatMap((dir) => readHost(dir, node.path)));
+  /** The lower folders from the first one on that may have a name. */
+  #lowersWith(node: Node, name: string): readonly string[] {
+    const { lowers, firstLower } = node;
+    if (lowers.length === 0) return lowers;
+    if (node.lowerNames === undefined && ++node.lookups >= manyLookups) {
+      node.lowerNames = new Set(lowers.flatMap((dir) => readHost(dir, node.path)));
     }
-    return node.lowerNames.has(name);
+    if (node.lowerNames !== undefined && !node.lowerNames.has(name)) return [];
+    if (lowers.length < manyLowers) return lowers;
+    let first = firstLower.get(name);
+    if (first === undefined) {
+      const at = lowers.findIndex((dir) => lstatHost(`${dir}/${name}`) !== undefined);
+      first = at < 0 ? lowers.length : at;
+      firstLower.set(name, first);
+    }
+    return lowers.slice(first);
   }
 
   /** Removes the layer's own file or whiteout of a name. */
