@@ -14,6 +14,7 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { errnoCode, fail, toDrydockError } from '../../errors/index.ts';
 import { type Digest, digestOf, isDigest } from '../../oci/index.ts';
+import { isDue, nextTurn } from '../../workers/index.ts';
 import { fileBytes, whenAsked } from '../shared/blob-stream.ts';
 import type { BlobInfo, Content, ContentWriter, WriterOptions } from '../store.ts';
 import { mergeLabels, parseLabels, type Row } from './db.ts';
@@ -24,6 +25,12 @@ import { LocalWriter } from './writer.ts';
 
 /** Largest blob that `bytes` reads whole. */
 const smallBytes = 32 << 20;
+
+/**
+ * Up to so many bytes are read at once, where they are asked for: to have a thread read a document costs more than to
+ * read it.
+ */
+const documentBytes = 64 << 10;
 
 /**
  * Blobs as files named by their digests. They are not synced to the disk one by one: a killed process loses nothing,
@@ -75,7 +82,9 @@ export class LocalContent implements Content {
     if (size > smallBytes) {
       throw fail('invalid', 'store', `${digest} has ${size} bytes: too many to read at once`);
     }
-    const bytes = await readFile(this.#checkedPath(digest, size));
+    const path = this.#checkedPath(digest, size);
+    if (isDue()) await nextTurn();
+    const bytes = size > documentBytes ? await readFile(path) : readFileSync(path);
     if (digestOf(bytes) !== digest) throw damaged(digest, 'its file holds other bytes');
     return bytes;
   }
