@@ -59,6 +59,7 @@ export function buildkitdSetup(
   return {
     daemon: {
       root: flags.root ?? file.root ?? defaultRoot,
+      replacesBuildkitd: true,
       hosts: addresses.length > 0 ? addresses : [defaultAddress(flags.root ?? file.root ?? defaultRoot)],
       group: flags.group ?? file.group,
       tls: tlsOf(flags.tls ?? file.tls),

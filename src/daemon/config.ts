@@ -37,6 +37,8 @@ export interface DaemonConfig
   sharedCachePlace?: string;
   logLevel?: LogLevel;
   logFormat?: LogFormat;
+  /** Whether state of BuildKit's own buildkitd in the root is set aside. */
+  replacesBuildkitd?: boolean;
   /** How long builds may go on after a stop was asked for, in ms. */
   shutdownTimeout?: number;
   /** Takes the lines of the log; default: stderr. */

@@ -26,6 +26,7 @@ import { parseSharedCache } from '../shared-cache/index.ts';
 import { withReserve } from '../store/index.ts';
 import { version } from '../version.ts';
 import { defaultSocket, parseAddress } from './address.ts';
+import { setBuildkitdAside } from './buildkitd-state.ts';
 import { watchCertificates } from './certificate-watch.ts';
 import { type DaemonConfig, defaultShutdownTimeout } from './config.ts';
 import { Connections } from './connections.ts';
@@ -78,6 +79,7 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
     );
     const lock = await withReserve(stateFolder({ ...config, root }), () => takePidLock(root));
     undo.push(() => lock.release());
+    if (config.replacesBuildkitd) setBuildkitdAside(root, log);
     const auth = openAuth({ policyFile: config.policyFile, auditFile: config.auditFile, log });
     undo.push(() => auth.close());
     const sharedCache = sharedCacheOf(config, log);

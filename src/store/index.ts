@@ -1,4 +1,5 @@
 /** The store of content, snapshots, images and leases: its interface and the two stores behind it. */
+export { isBoltDatabase } from './bolt.ts';
 export { defaultAddress, defaultNamespace } from './containerd/place.ts';
 export {
   hold,

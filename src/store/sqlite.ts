@@ -8,6 +8,7 @@ import {
 } from 'node:sqlite';
 import { DrydockError, fail, type Hop, toDrydockError } from '../errors/index.ts';
 import { ownDatabase } from '../linux/index.ts';
+import { isBoltDatabase } from './bolt.ts';
 
 /** The description of a database, for errors about it. */
 export interface DatabaseName {
@@ -171,6 +172,17 @@ function sqliteError({ hop, name, file }: DatabaseName, err: unknown): unknown {
       });
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
+      if (isBoltDatabase(file)) {
+        return fail(
+          'conflict',
+          hop,
+          `${file} is the database of another program, such as BuildKit's buildkitd`,
+          {
+            hint: 'Choose another --root, or start `drydock buildkitd` there once, which sets the state of a buildkitd aside.',
+            ...rest,
+          },
+        );
+      }
       return fail('corrupt', hop, `${name} are damaged (${text})`, {
         hint: `Move ${file} away (or restore it from a backup) and start again.`,
         ...rest,
