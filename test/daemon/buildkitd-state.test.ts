@@ -55,7 +55,7 @@ test('a move that was cut off goes on in its folder, and a second state gets one
   used();
   mkdirSync(join(root, 'buildkitd-state', 'runc-native'), { recursive: true });
   setBuildkitdAside(root, log);
-  expect(readdirSync(join(root, 'buildkitd-state')).sort()).toEqual([...all, 'runc-native']);
+  expect(readdirSync(join(root, 'buildkitd-state')).sort()).toEqual([...all, 'runc-native'].sort());
   used();
   setBuildkitdAside(root, log);
   expect(readdirSync(join(root, 'buildkitd-state-2')).sort()).toEqual(all);
