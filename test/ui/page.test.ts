@@ -312,6 +312,30 @@ test('thousands of builds, a thousand steps, a log of many lines', async () => {
   expect(complaints).toEqual([]);
 });
 
+test('a running build that its daemon knows no more, as it was killed, is told as over', async () => {
+  const { build } = begun('docker.io/library/lost:1', 'x');
+  await go(`#/builds/${build.ref}`);
+  await page.getByRole('heading', { name: 'running' }).waitFor();
+  const error = { code: 'not-found', message: 'there is no such build' };
+  await page.route(new RegExp(`/builds/${build.ref}(/events)?$`), (route) =>
+    route.fulfill({ status: 404, body: JSON.stringify({ error }) }),
+  );
+  // The stream is begun anew when the page is seen again.
+  for (const hidden of [true, false]) {
+    await page.evaluate(`
+      Object.defineProperty(document, 'hidden', { value: ${hidden}, configurable: true });
+      document.dispatchEvent(new Event('visibilitychange'));`);
+  }
+  await page.getByText('The daemon does not know this build any more').waitFor();
+  await page.getByRole('heading', { name: 'canceled' }).waitFor();
+  expect(await page.getByRole('button', { name: 'Cancel the build' }).count()).toBe(0);
+  await tab('Steps');
+  await page.locator('.step-row.canceled, .step-row:has(.canceled)', { hasText: 'make test' }).waitFor();
+  await page.unrouteAll();
+  build.end();
+  expect(complaints.splice(0).filter((each) => !/404/.test(each))).toEqual([]);
+});
+
 test("another page gets at nothing, nor does another name of the page's address", async () => {
   const evil = await context.newPage();
   const foreign = await evil.goto(`http://evil.example:${site.port}/ui/`);

@@ -1,13 +1,16 @@
 /** A build as it is now, kept up to date while it runs. */
 import { useEffect, useRef, useState } from 'preact/hooks';
 import type { BuildDetail, Step } from '../../src/api/ui/types.ts';
-import type { Source } from './source.ts';
+import { canceledText } from '../../src/progress/canceled.ts';
+import { ApiError, type Source } from './source.ts';
 
 export interface LiveState {
   build?: BuildDetail;
   error?: Error;
   /** The connection is lost for now. */
   lost: boolean;
+  /** A build that was followed is not known any more; what is shown is the last that was told. */
+  gone?: boolean;
   /** Asks for the build anew; resolves when it is there. */
   again(): Promise<void>;
 }
@@ -54,6 +57,13 @@ export function useBuild(source: Source, ref: string): LiveState {
             };
           }),
         end: () => void fetched(),
+        refused: () => {
+          source.build(ref).then(put, (error: Error) => {
+            if (over || !(error instanceof ApiError) || error.status !== 404) return;
+            stop();
+            setState(({ build }) => ({ build: build && ended(build), lost: false, gone: true }));
+          });
+        },
         lost: () =>
           !over && setState((old) => (old.build?.state === 'running' ? { ...old, lost: true } : old)),
       });
@@ -64,6 +74,17 @@ export function useBuild(source: Source, ref: string): LiveState {
     };
   }, [source, ref]);
   return { ...state, again: () => again.current() };
+}
+
+/** A build that has ended in a way that nobody tells of. */
+function ended(build: BuildDetail): BuildDetail {
+  const now = Date.now();
+  const stepList = build.stepList.map((step) =>
+    step.startedAt === undefined || step.completedAt !== undefined
+      ? step
+      : { ...step, completedAt: now, error: canceledText },
+  );
+  return { ...build, state: 'canceled', completedAt: now, stepList };
 }
 
 function merged(before: readonly Step[], changed: readonly Step[]): Step[] {

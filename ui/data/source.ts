@@ -18,6 +18,8 @@ export interface BuildListener {
   end(): void;
   /** The connection is lost; it is tried again. */
   lost(): void;
+  /** The daemon is there and does not tell of the build, which may not be there any more. It is tried again. */
+  refused(): void;
 }
 
 /** Hears of builds in general. */
@@ -150,6 +152,7 @@ export const httpSource: Source = {
     const stop = stream(`${buildAt(ref)}/events`, {
       open: () => {},
       lost: () => listener.lost(),
+      refused: () => listener.refused(),
       events: {
         build: (data) => listener.build(data as BuildDetail),
         change: (data) => listener.change(data as BuildChange),
@@ -166,6 +169,7 @@ export const httpSource: Source = {
 interface StreamOptions {
   open(): void;
   lost(): void;
+  refused?(): void;
   events: Record<string, (data: unknown) => void>;
 }
 
@@ -173,7 +177,7 @@ interface StreamOptions {
  * Listens to a stream of events while the page can be seen: browsers open six connections to a server at most, which
  * more pages than that would share.
  */
-function stream(address: string, { open, lost, events }: StreamOptions): () => void {
+function stream(address: string, { open, lost, refused, events }: StreamOptions): () => void {
   let source: EventSource | undefined;
   let over = false;
   const begin = () => {
@@ -186,6 +190,7 @@ function stream(address: string, { open, lost, events }: StreamOptions): () => v
       if (source?.readyState === EventSource.CLOSED) {
         source = undefined;
         setTimeout(begin, 3000);
+        refused?.();
       }
     };
     for (const [name, tell] of Object.entries(events)) {

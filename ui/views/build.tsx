@@ -46,7 +46,7 @@ const tabs: readonly BuildTab[] = [
 export function BuildView({ address: { path, query } }: { address: Address }) {
   const [, ref = '', chosen = 'overview'] = path;
   const { source, offset } = usePage();
-  const { build, error, lost, again } = useBuild(source, ref);
+  const { build, error, lost, gone, again } = useBuild(source, ref);
   const now = useNow(build?.state === 'running', offset);
   if (build === undefined)
     return error === undefined ? <p class="loading">Loading …</p> : <Problem error={error} />;
@@ -63,7 +63,7 @@ export function BuildView({ address: { path, query } }: { address: Address }) {
           {duration((build.completedAt ?? now) - build.startedAt)} · {time(build.startedAt, now)} ·{' '}
           {build.who} · {count(build.steps.completed, 'step')} of {build.steps.total}
           {build.steps.cached > 0 && `, ${build.steps.cached} cached`}
-          {archive !== undefined && build.state !== 'running' && (
+          {archive !== undefined && build.state !== 'running' && !gone && (
             <>
               {' · '}
               <a href={archive} download>
@@ -72,7 +72,14 @@ export function BuildView({ address: { path, query } }: { address: Address }) {
             </>
           )}
         </p>
-        <Actions build={build} changed={again} />
+        {gone ? (
+          <p role="status">
+            The daemon does not know this build any more: it was stopped while the build ran, or the record
+            was removed. This is the last that it told.
+          </p>
+        ) : (
+          <Actions build={build} changed={again} />
+        )}
         {build.state === 'running' && <Progress build={build} />}
         {lost && <p role="status">The connection is lost; trying again …</p>}
       </header>
