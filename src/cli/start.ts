@@ -1,7 +1,6 @@
 /** Entry of the command's bundle: has V8's compiled code kept, which halves the start, before the rest is loaded. */
 import { statSync } from 'node:fs';
 import { createRequire, enableCompileCache } from 'node:module';
-import { homedir } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { setEnvironmentData } from 'node:worker_threads';
 import { codeOfThreads, loadKept } from './code-cache.ts';
@@ -20,15 +19,22 @@ if (libraries !== undefined) {
 const here = fileURLToPath(new URL(`./${BUNDLE}/`, import.meta.url));
 const uid = process.getuid?.();
 
-/** Beside the bundle for its owner; others leave nothing there that the owner could not remove. */
-function cacheFolder(): string {
+/**
+ * Beside the bundle for its owner; others leave nothing there that the owner could not remove. Undefined: a user without
+ * a home; in a folder of all users somebody else might have put code.
+ */
+function cacheFolder(): string | undefined {
   if (statSync(here).uid === uid) return `${here}.compile-cache`;
   const isRoot = uid === 0 && process.env.DRYDOCK_ROOTLESS === undefined;
-  return isRoot ? '/var/cache/drydock' : `${process.env.XDG_CACHE_HOME || `${homedir()}/.cache`}/drydock`;
+  if (isRoot) return '/var/cache/drydock';
+  const { HOME, XDG_CACHE_HOME } = process.env;
+  if (XDG_CACHE_HOME?.startsWith('/')) return `${XDG_CACHE_HOME}/drydock`;
+  return HOME ? `${HOME}/.cache/drydock` : undefined;
 }
 
 // Where it cannot be written, Node goes without.
-const { directory } = enableCompileCache(cacheFolder());
+const folder = cacheFolder();
+const directory = folder === undefined ? undefined : enableCompileCache(folder).directory;
 // A daemon's start is a small part of its life, and its end may be a kill that leaves no time to keep anything.
 const isDaemon = process.argv.includes('daemon') || process.argv.includes('buildkitd');
 if (isDaemon || directory === undefined) createRequire(import.meta.url)(`${here}cli.cjs`);

@@ -1,9 +1,9 @@
 /** The cluster that kubectl would speak to, and who asks there: kubeconfig files, or the pod in which this runs. */
 import { readFileSync } from 'node:fs';
-import { homedir } from 'node:os';
 import { dirname, isAbsolute, join, resolve } from 'node:path';
 import { parse } from 'yaml';
 import { errnoCode, fail } from '../errors/index.ts';
+import { homeFolder } from '../linux/index.ts';
 import { type ExecPlugin, execCredential, type KnownCluster } from './exec-credential.ts';
 
 /** What proves who asks. */
@@ -42,7 +42,7 @@ export function clusterOf({ kubeconfig, context }: Choice, env: NodeJS.ProcessEn
   const named = kubeconfig ?? env.KUBECONFIG;
   const files = named
     ? named.split(':').filter((file) => file !== '')
-    : [join(env.HOME || homedir(), '.kube/config')];
+    : [join(homeFolder(env), '.kube/config')];
   const read = files.map((file) => [file, textOf(file)] as const).filter(([, text]) => text !== undefined);
   if (read.length > 0)
     return fromFiles(

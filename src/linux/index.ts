@@ -97,7 +97,7 @@ export { removeTree } from './remove-tree.ts';
 export { rootlessProblem } from './rootless-problem.ts';
 export { socketPair } from './socket-pair.ts';
 export { markTop } from './top-folder.ts';
-export { configFolder, dataFolder, runtimeFolder } from './user-folders.ts';
+export { cacheFolder, configFolder, dataFolder, homeFolder, runtimeFolder } from './user-folders.ts';
 export {
   deviceXattr,
   idInside,

@@ -10,9 +10,9 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs';
-import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { errnoCode, fail } from '../errors/index.ts';
+import { homeFolder } from '../linux/index.ts';
 import { hostOfAddress } from '../words/index.ts';
 import { runHelper } from './credential-helper.ts';
 
@@ -28,7 +28,7 @@ type Json = Record<string, unknown>;
 
 /** The path of docker's config.json, as `DOCKER_CONFIG` and `HOME` say. */
 function dockerConfigFile(env: NodeJS.ProcessEnv): string {
-  return join(env.DOCKER_CONFIG || join(env.HOME || homedir(), '.docker'), 'config.json');
+  return join(env.DOCKER_CONFIG || join(homeFolder(env), '.docker'), 'config.json');
 }
 
 /**

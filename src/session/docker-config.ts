@@ -4,9 +4,9 @@
  */
 
 import { readFile } from 'node:fs/promises';
-import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { errnoCode, fail } from '../errors/index.ts';
+import { homeFolder } from '../linux/index.ts';
 import type { CredentialSource, RegistryCredentials } from '../oci/index.ts';
 import { hostOfAddress, withoutEnd } from '../words/index.ts';
 import { helperFault, runHelper } from './credential-helper.ts';
@@ -47,7 +47,7 @@ export function dockerConfigCredentials(env: NodeJS.ProcessEnv): CredentialSourc
 }
 
 async function readConfig(env: NodeJS.ProcessEnv): Promise<ConfigFile> {
-  const path = join(env.DOCKER_CONFIG || join(env.HOME || homedir(), '.docker'), 'config.json');
+  const path = join(env.DOCKER_CONFIG || join(homeFolder(env), '.docker'), 'config.json');
   let text: string;
   try {
     text = await readFile(path, 'utf8');

@@ -3,8 +3,8 @@
  * https://docs.docker.com/engine/cli/proxy/
  */
 import { readFileSync } from 'node:fs';
-import { homedir } from 'node:os';
 import { join } from 'node:path';
+import { homeFolder } from '../linux/index.ts';
 
 /** The members of an entry, and the variables that programs know them by. */
 const variables = {
@@ -22,7 +22,7 @@ const variables = {
 export function dockerProxies(env: NodeJS.ProcessEnv, host = ''): Record<string, string> {
   let entry: Record<string, unknown> | undefined;
   try {
-    const path = join(env.DOCKER_CONFIG || join(env.HOME || homedir(), '.docker'), 'config.json');
+    const path = join(env.DOCKER_CONFIG || join(homeFolder(env), '.docker'), 'config.json');
     const { proxies } = JSON.parse(readFileSync(path, 'utf8')) as {
       proxies?: Record<string, Record<string, unknown>>;
     };

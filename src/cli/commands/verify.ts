@@ -1,6 +1,6 @@
-import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { fail } from '../../errors/index.ts';
+import { cacheFolder } from '../../linux/index.ts';
 import { familiarName, formatReference, normalizeName, parseReference } from '../../oci/index.ts';
 import { dockerConfigCredentials } from '../../session/index.ts';
 import type { Verified, WantedSigner } from '../../signing/index.ts';
@@ -145,7 +145,7 @@ async function rootsOf(file: string | undefined, env: NodeJS.ProcessEnv) {
   const signing = await import('../../signing/index.ts');
   if (file !== undefined)
     return signing.readTrustedRoot(await signing.readSmallFile(file, 'the trusted root'), file);
-  return signing.publicRoot(join(env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'drydock', 'sigstore'));
+  return signing.publicRoot(join(cacheFolder('drydock', env), 'sigstore'));
 }
 
 function one(

@@ -1,8 +1,8 @@
 /** Functions that write values in other forms, hash them, and read them back. */
 import { createHash, constants as crypto, privateDecrypt, randomUUID } from 'node:crypto';
-import { homedir } from 'node:os';
 import { hashSync } from 'bcryptjs';
 import { satisfies, valid, validRange } from 'semver';
+import { homeFolder } from '../../linux/index.ts';
 import type { HclFunction, Value } from '../types.ts';
 import { fromJson, plain } from '../values.ts';
 import { fn } from './arguments.ts';
@@ -116,7 +116,7 @@ export const encodingFunctions: Record<string, HclFunction> = {
     return hashSync(a.text(0), cost);
   }),
   csvdecode: fn('str', (a) => decodeCsv(a.text(0))),
-  homedir: fn('', () => homedir()),
+  homedir: fn('', () => homeFolder()),
   jsondecode: fn('str', (a) => decodeJson(a.text(0))),
   jsonencode: fn('val', (a) => encodeJson(a.at(0))),
   md5: hash('md5'),
