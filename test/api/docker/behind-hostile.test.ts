@@ -251,9 +251,12 @@ test('an engine that hangs delays the first request a little, and no other', asy
       await new Promise((resolve) => setTimeout(resolve, 1100));
       expect(await took()).toBeLessThan(1500);
     }
+    const began = performance.now();
+    for (const path of ['/version', '/info']) expect((await front.ask('GET', path)).status).toBe(200);
+    expect(performance.now() - began).toBeLessThan(20_000);
     const client = connect(front.socket);
     client.write('GET /containers/json HTTP/1.1\r\nHost: d\r\n\r\n');
-    await expect.poll(() => silent.asked).toEqual(['GET /containers/json HTTP/1.1']);
+    await expect.poll(() => silent.asked).toContain('GET /containers/json HTTP/1.1');
     client.destroy();
     await once(client, 'close');
   } finally {

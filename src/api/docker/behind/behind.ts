@@ -79,7 +79,10 @@ export class Behind {
     });
   }
 
-  /** The JSON of a path; undefined when the engine has no such thing. Throws `unavailable` for any other answer. */
+  /**
+   * The JSON of a path; undefined when the engine has no such thing. Throws `unavailable` for any other answer, and when
+   * none comes within `ms`.
+   */
   async json<T>(path: string, signal?: AbortSignal, ms = patience): Promise<T | undefined> {
     const within = AbortSignal.any([AbortSignal.timeout(ms), ...(signal === undefined ? [] : [signal])]);
     const answer = await this.send('GET', path, { signal: within });

@@ -8,6 +8,8 @@ type Json = Record<string, unknown>;
 
 /** The longest line of the engine's events, in bytes. */
 const longestEvent = 16 << 20;
+/** How long an engine may take to say what only stands beside our own facts, in ms. */
+const besideMs = 5000;
 
 /** The parts of `/info` that the engine knows, as its containers are meant. */
 const engineFacts = [
@@ -49,7 +51,7 @@ export async function mergedInfo(
   signal: AbortSignal,
 ): Promise<Json> {
   try {
-    const theirs = (await behind.json<Json>('/info', signal)) ?? {};
+    const theirs = (await behind.json<Json>('/info', signal, besideMs)) ?? {};
     const facts = engineFacts.flatMap((name) => (theirs[name] === undefined ? [] : [[name, theirs[name]]]));
     const warnings = Array.isArray(theirs.Warnings) ? (theirs.Warnings as string[]) : [];
     return { ...ours, ...Object.fromEntries(facts), Warnings: [...ours.Warnings, ...warnings] };
@@ -62,9 +64,10 @@ export async function mergedInfo(
 /** The engine's components for `/version`; none while it cannot be reached. */
 export async function engineComponents(behind: Behind, signal: AbortSignal): Promise<object[]> {
   const theirs = await behind
-    .json<{ Components?: { Name?: string }[] }>('/version', signal)
+    .json<{ Components?: { Name?: string }[] }>('/version', signal, besideMs)
     .catch(() => undefined);
-  return (theirs?.Components ?? []).map((each) =>
+  const components = Array.isArray(theirs?.Components) ? theirs.Components : [];
+  return components.map((each) =>
     each.Name === 'Engine' ? { ...each, Name: 'Docker Engine (behind)' } : each,
   );
 }
