@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { toDrydockError } from '../errors/index.ts';
+import { maskUrls, toDrydockError } from '../errors/index.ts';
 import { digestOf } from '../oci/index.ts';
 import { boundProgress, canceledText, now, type ReportStatus } from '../progress/index.ts';
 import type { CommandContext } from './command.ts';
@@ -17,7 +17,7 @@ export async function showTransfer<T>(
   work: (report: ReportStatus) => Promise<T>,
 ): Promise<T> {
   const printer = createPrinter(mode, ctx.stderr);
-  const vertex = { digest: digestOf(randomUUID()), inputs: [], name, started: now() };
+  const vertex = { digest: digestOf(randomUUID()), inputs: [], name: maskUrls(name), started: now() };
   const progress = boundProgress(vertex.digest, printer);
   printer.vertex(vertex);
   try {
@@ -26,7 +26,7 @@ export async function showTransfer<T>(
     return result;
   } catch (err) {
     const error = toDrydockError(err);
-    const text = error.code === 'canceled' ? canceledText : error.message;
+    const text = error.code === 'canceled' ? canceledText : maskUrls(error.message);
     printer.vertex({ ...vertex, completed: now(), error: text });
     throw error;
   } finally {

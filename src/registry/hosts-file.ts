@@ -66,13 +66,15 @@ function serverOf(url: string, entry: TomlTable, file: string, at: string): Host
       hint: like === undefined ? `Settings are ${keys.join(', ')}.` : `Did you mean ${like}?`,
     });
   }
-  const scheme = /^https?:\/\//.test(url)
+  const scheme = /^[a-z][a-z0-9+.-]*:\/\//i.test(url)
     ? ''
     : isLocalHost(url.replace(/\/.*$/s, ''))
       ? 'http://'
       : 'https://';
   const parsed = URL.parse(`${scheme}${url}`);
-  if (parsed === null || parsed.username !== '' || parsed.search !== '' || parsed.hash !== '') {
+  const isServer =
+    parsed !== null && /^https?:$/.test(parsed.protocol) && parsed.username + parsed.password === '';
+  if (!isServer || parsed.search !== '' || parsed.hash !== '') {
     throw fail('invalid', 'registry', `${file}: ${JSON.stringify(url)} is no URL of a server`, {
       hint: 'Write it as https://mirror.example:5000/prefix.',
     });
