@@ -41,9 +41,7 @@ test.each(Object.keys(ways))('%s', async (way) => {
 });
 
 test('an image that is pulled by what is no reference', async () => {
-  for (const mode of ['plain', 'rawjson']) {
-    const { stderr } = await cli.run(['pull', '--progress', mode, `https://user:${token}@127.0.0.1:1/x`]);
-    expect(stderr).toContain('127.0.0.1:1');
-    expect(stderr).not.toContain(token);
-  }
+  const { stderr } = await cli.run(['pull', `https://user:${token}@127.0.0.1:1/x`]);
+  expect(stderr).toContain('127.0.0.1:1');
+  expect(stderr).not.toContain(token);
 });
