@@ -1,20 +1,21 @@
 /** An error as the terminal shows it: log tail, Dockerfile excerpt, message with its causes, hint. */
 import { DrydockError, maskUrls, type SourceLocation } from '../errors/index.ts';
+import { inert } from '../words/index.ts';
 
 /** Several lines, each ended by \n; the last says what to do, when we know. */
 export function errorText(error: DrydockError, prefix = 'ERROR: '): string {
   const out: string[] = [];
   if (error.logTail !== undefined && error.step !== undefined) {
-    out.push('------', ` > ${error.step}:`, ...error.logTail, '------');
+    out.push('------', ` > ${inert(error.step)}:`, ...error.logTail, '------');
   }
   if (error.source !== undefined) out.push(...excerpt(error.source));
-  out.push(`${prefix}${sentence(error)}`);
+  out.push(`${prefix}${inert(sentence(error))}`);
   const where: string[] = [];
   if (error.hop !== undefined && !['client', 'exec', 'dockerfile'].includes(error.hop))
     where.push(`hop: ${error.hop}`);
-  if (error.step !== undefined && error.logTail === undefined) where.push(`step: ${error.step}`);
+  if (error.step !== undefined && error.logTail === undefined) where.push(`step: ${inert(error.step)}`);
   if (where.length > 0) out.push(`  at ${where.join(', ')}`);
-  if (error.hint !== undefined) out.push(`  hint: ${error.hint}`);
+  if (error.hint !== undefined) out.push(`  hint: ${inert(error.hint)}`);
   return out.map((line) => `${line}\n`).join('');
 }
 
@@ -41,8 +42,8 @@ export function excerpt({ filename, text, ranges }: SourceLocation, context = 2)
   const marked = (n: number) => ranges.some((range) => n >= range.start.line && n <= range.end.line);
   const rows: string[] = [];
   for (let n = from; n <= to; n++) {
-    const line = `${String(n).padStart(4)} | ${marked(n) ? '>>> ' : '    '}${lines[n - 1] ?? ''}`;
+    const line = `${String(n).padStart(4)} | ${marked(n) ? '>>> ' : '    '}${inert(lines[n - 1] ?? '')}`;
     rows.push(line.trimEnd());
   }
-  return [`${filename}:${first}`, rule, ...rows, rule];
+  return [`${inert(filename)}:${first}`, rule, ...rows, rule];
 }

@@ -1,6 +1,6 @@
 /** Numbers as people read and write them. */
 import { fail } from '../errors/index.ts';
-import { daysAndWeeks, durationMs, ramInBytes } from '../words/index.ts';
+import { daysAndWeeks, durationMs, inertLine, ramInBytes } from '../words/index.ts';
 
 const units = ['B', 'kB', 'MB', 'GB', 'TB', 'PB'];
 
@@ -52,7 +52,8 @@ export function ago(ms: number, now = Date.now()): string {
 }
 
 /** Rows as left-aligned columns; the first row is the head. */
-export function table(rows: readonly (readonly string[])[]): string {
+export function table(given: readonly (readonly string[])[]): string {
+  const rows = given.map((row) => row.map(inertLine));
   const widths: number[] = [];
   for (const row of rows)
     for (const [i, cell] of row.entries()) widths[i] = Math.max(widths[i] ?? 0, cell.length);

@@ -8,6 +8,7 @@ export { withoutEnd } from './ends.ts';
 export { epochSeconds } from './epoch.ts';
 export { boolFilter, type Filters, labelsMatch, readTime } from './filters.ts';
 export { type GitRemote, gitIdentifier, gitRemote, parseGitRemote } from './git-remote.ts';
+export { inert, inertLine } from './inert.ts';
 export { ipFamily } from './ip.ts';
 export { hostOfAddress, isHttpUrl, isRemoteUrl } from './remote-url.ts';
 export { sortedByName } from './sorted.ts';

@@ -1,5 +1,6 @@
 import { throwIfAborted } from '../../errors/index.ts';
 import { type UsageRecord, usagePages } from '../../upkeep/index.ts';
+import { inertLine } from '../../words/index.ts';
 import { command } from '../command.ts';
 import { print } from '../print.ts';
 import { ago, formatBytes } from '../units.ts';
@@ -45,7 +46,7 @@ function lineOf({ id, inUse, size, shared, lastUsedAt, description }: UsageRecor
     inUse ? 'false' : 'true',
     formatBytes(size) + (shared ? '*' : ''),
     ago(lastUsedAt),
-    description,
+    inertLine(description),
   ]);
 }
 

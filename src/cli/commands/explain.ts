@@ -1,4 +1,5 @@
 import type { Report } from '../../explain/index.ts';
+import { inert } from '../../words/index.ts';
 import { command } from '../command.ts';
 import { ago, table } from '../units.ts';
 
@@ -33,11 +34,13 @@ or drydock history ls has (by the beginning of its ID). Of two builds: what diff
     }
     for (const [i, { id, at, what, cached }] of builds.entries()) {
       const name = builds.length === 1 ? 'Build' : i === 0 ? 'First build' : 'Second build';
-      ctx.stdout.write(`${name} ${id}${what === '' ? '' : ` of ${what}`}, ${ago(at)}\n`);
+      ctx.stdout.write(`${name} ${id}${what === '' ? '' : ` of ${inert(what)}`}, ${ago(at)}\n`);
       if (cached !== undefined) ctx.stdout.write(`  all of its ${cached} steps were cached\n`);
     }
     for (const { step, lines } of steps) {
-      ctx.stdout.write(`\n${step.replace(/\s+/g, ' ')}\n${lines.map((each) => `  ${each}\n`).join('')}`);
+      ctx.stdout.write(
+        `\n${inert(step.replace(/\s+/g, ' '))}\n${lines.map((each) => `  ${inert(each)}\n`).join('')}`,
+      );
     }
     return 0;
   },

@@ -1,6 +1,7 @@
 /** Builds of the history as text. Pure. */
 
 import type { BuildFacts } from '../../api/index.ts';
+import { inert } from '../../words/index.ts';
 import { seconds } from '../progress/model.ts';
 import { ago } from '../units.ts';
 
@@ -48,7 +49,7 @@ export function details(build: BuildFacts): string {
   ];
   const known = lines.filter((line): line is [string, string] => line[1] !== undefined);
   return (
-    known.map(([name, value]) => `${`${name}:`.padEnd(13)}${value}\n`).join('') +
+    known.map(([name, value]) => `${`${name}:`.padEnd(13)}${inert(value)}\n`).join('') +
     listed('Build arguments', build.buildArgs) +
     listed('Labels', build.labels) +
     listed('Attachments', Object.fromEntries(build.attachments.map(({ digest, type }) => [digest, type])))
@@ -62,5 +63,5 @@ function count(n: number, what: string): string {
 function listed(title: string, values: Readonly<Record<string, string>>): string {
   const entries = Object.entries(values);
   if (entries.length === 0) return '';
-  return `\n${title}\n${entries.map(([name, value]) => `  ${name}: ${value}\n`).join('')}`;
+  return `\n${title}\n${entries.map(([name, value]) => `  ${inert(name)}: ${inert(value)}\n`).join('')}`;
 }

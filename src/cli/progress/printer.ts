@@ -1,4 +1,5 @@
-import type { ProgressSink } from '../../progress/index.ts';
+import { forwarding, type ProgressSink } from '../../progress/index.ts';
+import { inert } from '../../words/index.ts';
 import { PlainPrinter } from './plain.ts';
 import { QuietPrinter } from './quiet.ts';
 import { RawJsonPrinter } from './rawjson.ts';
@@ -31,15 +32,30 @@ export function createPrinter(mode: ProgressMode, stream: NodeJS.WriteStream): P
   };
   switch (mode) {
     case 'auto':
-      return terminal && process.env.TERM !== 'dumb' ? new TtyPrinter(io) : new PlainPrinter(io);
+      return withInertNames(
+        terminal && process.env.TERM !== 'dumb' ? new TtyPrinter(io) : new PlainPrinter(io),
+      );
     case 'tty':
-      return new TtyPrinter(io);
+      return withInertNames(new TtyPrinter(io));
     case 'plain':
-      return new PlainPrinter(io);
+      return withInertNames(new PlainPrinter(io));
     case 'rawjson':
       return new RawJsonPrinter(io);
     case 'quiet':
     case 'none':
       return new QuietPrinter();
   }
+}
+
+/** A printer whose terminal does what the output of steps says, and nothing that their names and errors say. */
+function withInertNames(printer: Printer): Printer {
+  return {
+    ...forwarding(printer),
+    vertex: ({ name, error, ...event }) =>
+      printer.vertex({ ...event, name: inert(name), ...(error !== undefined && { error: inert(error) }) }),
+    status: ({ id, name, ...event }) => printer.status({ ...event, id: inert(id), name: inert(name) }),
+    warning: ({ short, detail, ...event }) =>
+      printer.warning({ ...event, short: inert(short), detail: detail.map(inert) }),
+    close: () => printer.close(),
+  };
 }
