@@ -52,13 +52,24 @@ export function spawnProgram(path: string, argv: readonly string[], { env, fds }
       if (fd === 'ignore') check(fns.posix_spawn_file_actions_addopen(actions, i, '/dev/null', O_RDWR, 0));
       else check(fns.posix_spawn_file_actions_adddup2(actions, fd, i));
     }
-    check(fns.posix_spawn_file_actions_addchdir_np(actions, '/'));
+    startIn(actions, '/', check);
     const variables = Object.entries(env).map(([name, value]) => `${name}=${value}`);
     check(fns.posix_spawn(pid, path, actions, usualSignals(), [...argv, null], [...variables, null]));
   } finally {
     fns.posix_spawn_file_actions_destroy(actions);
   }
   return pid.readInt32LE(0);
+}
+
+/** glibc 2.28 cannot: a program begins in this process's folder there. */
+function startIn(actions: Buffer, folder: string, check: (errno: number) => void): void {
+  let change: typeof fns.posix_spawn_file_actions_addchdir_np;
+  try {
+    change = fns.posix_spawn_file_actions_addchdir_np;
+  } catch {
+    return;
+  }
+  check(change(actions, folder));
 }
 
 /** The exit code of a program whose end somebody else in this process has waited for, and taken. */
