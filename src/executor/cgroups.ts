@@ -118,15 +118,22 @@ export function killGroup(trees: readonly string[], group: string): void {
 export function removeGroup(trees: readonly string[], group: string): boolean {
   let gone = true;
   for (const tree of trees) {
-    for (const dir of groupsBelow(join(tree, group))) {
-      try {
-        rmdirSync(dir);
-      } catch (err) {
-        if (errnoCode(err) !== 'ENOENT') gone = false;
-      }
-    }
+    const top = join(tree, group);
+    // Most have no subgroups.
+    if (removeFolder(top)) continue;
+    for (const dir of groupsBelow(top)) if (!removeFolder(dir)) gone = false;
   }
   return gone;
+}
+
+/** False when the group is not empty. */
+function removeFolder(dir: string): boolean {
+  try {
+    rmdirSync(dir);
+    return true;
+  } catch (err) {
+    return errnoCode(err) === 'ENOENT';
+  }
 }
 
 /** A group's folder and those below it, deepest first. */

@@ -50,6 +50,9 @@ function union(all: readonly string[][]): string[] {
   return others.length === 0 ? first : [...new Set(all.flat())];
 }
 
+/** The most paths that a view remembers as missing: a step asks again and again for the same few. */
+const mostMissing = 64;
+
 /** Returns a path that leads to a host folder whatever is done to its name; undefined when it is no folder any more. */
 type HoldFolder = (host: string) => string | undefined;
 
@@ -61,6 +64,8 @@ export class LayersView implements FsView {
   readonly #folders = new Map<string, string[]>();
   readonly #hold: HoldFolder | undefined;
   readonly #held = new Set<string>();
+  /** Some paths that are not there: each lookup goes through all layers. */
+  readonly #missing = new Set<string>();
 
   constructor(dirs: readonly string[], hold?: HoldFolder) {
     this.#folders.set('/', [...dirs]);
@@ -74,11 +79,20 @@ export class LayersView implements FsView {
     let dir = '/';
     for (const part of parts) {
       const next = joinPath(dir, part);
-      if (this.#folders.get(next) === undefined && this.#enter(dir, part, next)?.entry.type !== 'dir')
+      if (this.#folders.get(next) === undefined && this.#lookUp(dir, part, next)?.type !== 'dir')
         return undefined;
       dir = next;
     }
-    return this.#enter(dir, name, path)?.entry;
+    return this.#lookUp(dir, name, path);
+  }
+
+  #lookUp(dir: string, name: string, path: string): FsEntry | undefined {
+    if (this.#missing.has(path)) return undefined;
+    const entry = this.#enter(dir, name, path)?.entry;
+    // What is held may change.
+    const isKept = this.#hold === undefined && this.#missing.size < mostMissing;
+    if (entry === undefined && isKept) this.#missing.add(path);
+    return entry;
   }
 
   readdir(path: string): FsEntry[] {

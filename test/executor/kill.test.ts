@@ -119,7 +119,10 @@ test('the next step is started by a process that waited, and the steps go on whe
   expect(await h.run('echo next')).toMatchObject({ exitCode: 0, out: 'next\n' });
   expect(existsSync(`/proc/${waiting}`)).toBe(false);
   await until(() => waitingOf(process.pid).length === 1);
-  process.kill(Number(childrenOf(waitingOf(process.pid)[0])[0]), 'SIGKILL');
+  const [other = ''] = waitingOf(process.pid);
+  process.kill(Number(childrenOf(other)[0]), 'SIGKILL');
+  // It ends when it hears of its child's end, which is a moment later.
+  await until(() => !existsSync(`/proc/${other}`));
   expect(await h.run("echo 'it''s'; exit 3")).toMatchObject({ exitCode: 3, out: 'its\n' });
   expect((await first).exitCode).toBe(0);
   over();
