@@ -4,6 +4,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { buildkitApi } from '../../src/api/buildkit/server.ts';
+import { busyboxRoot } from '../kit/busybox.ts';
 import { Cli } from '../kit/cli.ts';
 import { startTestDaemon, type TestDaemon } from '../kit/daemon.ts';
 import { startRegistry } from '../kit/registry.ts';
@@ -58,6 +59,24 @@ onLocal('drydock bake', (store) => {
     const [image] = JSON.parse(stdout) as [{ Config: { Labels: object; Env: string[]; WorkingDir: string } }];
     expect(image.Config.Labels).toEqual({ who: 'env', base: 'yes' });
     expect(image.Config.WorkingDir).toBe('/work');
+  });
+
+  test('a failing target ends the others at the daemon, whose steps are told as canceled', async () => {
+    const env = { DRYDOCK_HOST: daemon.host };
+    const base = cli.files('base', { Dockerfile: 'FROM scratch\nCOPY root /\nENV PATH=/bin\n' });
+    busyboxRoot(join(base, 'root'));
+    await cli.ok(['build', '-q', '-t', 'base', base], { env });
+    const dir = cli.files('canceled', {
+      'docker-bake.hcl': `group "default" { targets = ["bad", "slow"] }
+target "bad" { dockerfile-inline = "FROM base\\nRUN sleep 2; exit 7\\n" }
+target "slow" { dockerfile-inline = "FROM base\\nRUN echo begun; sleep 600\\n" }
+`,
+    });
+    const { code, stderr } = await cli.run(['bake', '--progress=plain'], { env, cwd: dir });
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/^#\d+ ERROR: process .* exit code: 7$/m);
+    expect(stderr).toMatch(/^#\d+ CANCELED$/m);
+    expect(stderr).not.toContain('INTERNAL_ERROR');
   });
 
   test('signs the images that are pushed, and has all targets obey a source policy', async () => {

@@ -14,6 +14,9 @@ import { grpcTo } from './grpc.ts';
 
 import { StepTails } from './tails.ts';
 
+/** How long a daemon may take to tell how a failed or canceled build's steps have ended, in ms. */
+const lastWordsMs = 1000;
+
 interface SolveAnswer {
   response: Record<string, string>;
   /** The findings of the build checks. */
@@ -51,7 +54,8 @@ export async function solveAt(
   const tails = new StepTails(sink);
   const told = (err: unknown) => tails.complete(failureOf(endpoint, err));
   const watching = (async () => {
-    for await (const message of control.status({ Ref }, call)) {
+    // Goes on when the build is canceled: the ends of its steps are still to come.
+    for await (const message of control.status({ Ref }, { headers, signal: over.signal })) {
       replay(message, tails.sink);
       warnings.push(...findingsOf(message));
     }
@@ -65,8 +69,8 @@ export async function solveAt(
     await watching.catch(() => {});
     return { response, warnings };
   } catch (err) {
-    // What it still has to say of the failed step comes before the error.
-    await Promise.race([watching.catch(() => {}), new Promise((done) => setTimeout(done, 1000))]);
+    // What it still has to say of the failed and canceled steps comes before the error.
+    await Promise.race([watching.catch(() => {}), new Promise((done) => setTimeout(done, lastWordsMs))]);
     if (signal.aborted) throw canceled(signal.reason);
     throw await told(err);
   } finally {
