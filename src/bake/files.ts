@@ -25,6 +25,9 @@ const blocks: BlockSchema = new Map([
   ['function', { labels: 1 }],
 ]);
 
+/** A bake file: its name and its text. */
+export type BakeFile = SourceFile;
+
 /** What is around bake files. */
 export interface BakeSurroundings extends Surroundings {
   /** The variables that compose files see. */

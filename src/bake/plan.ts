@@ -8,10 +8,16 @@ import type { Definitions, Group, Plan, PlannedTarget, Target } from './types.ts
 
 /**
  * The targets for the names that are asked for, which may be groups or patterns. Throws `not-found` for a name that
- * there is not, and `invalid` for targets that are made from each other in a circle.
+ * there is not, and `invalid` for targets that are made from each other in a circle. `base`: the URL that the files came
+ * from, with which their contexts begin.
  */
-export function planOf(definitions: Definitions, wanted: readonly string[], overrides: Overrides): Plan {
-  const planner = new Planner(definitions, overrides);
+export function planOf(
+  definitions: Definitions,
+  wanted: readonly string[],
+  overrides: Overrides,
+  base?: string,
+): Plan {
+  const planner = new Planner(definitions, overrides, base);
   const names = [...new Set(wanted.flatMap((name) => planner.matching(name.replaceAll('.', '_'))))];
   const groups = new Map<string, Group>();
   const targets = new Map<string, PlannedTarget>();
@@ -32,9 +38,12 @@ class Planner {
   readonly #definitions: Definitions;
   readonly #overrides: Overrides;
 
-  constructor(definitions: Definitions, overrides: Overrides) {
+  readonly #base: string | undefined;
+
+  constructor(definitions: Definitions, overrides: Overrides, base: string | undefined) {
     this.#definitions = definitions;
     this.#overrides = overrides;
+    this.#base = base;
   }
 
   matching(pattern: string): string[] {
@@ -68,7 +77,7 @@ class Planner {
     const { inherits: _, ...target } = this.#inherited(name, new Map());
     return {
       ...target,
-      context: plainContext(target.context ?? '.'),
+      context: plainContext(target.context ?? '.', this.#base),
       dockerfile: target.dockerfile || 'Dockerfile',
       linked: false,
     };

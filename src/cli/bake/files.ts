@@ -2,6 +2,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { delimiter } from 'node:path';
 import {
+  type BakeFile,
   type BakeSurroundings,
   type Definitions,
   defaultFiles,
@@ -18,8 +19,23 @@ interface BakeFlags {
   var: readonly string[];
 }
 
-/** Reads everything that the files define. Throws `not-found` without a file, and `invalid` with the place in one. */
-export function bakeDefinitions(flags: BakeFlags, env: NodeJS.ProcessEnv): Definitions {
+/** What is different when the bake files come from a URL. */
+interface FromUrl {
+  files: readonly BakeFile[];
+  /** The context of the command, for files that ask for it. */
+  here?: string;
+}
+
+/** The names of files that are read at a URL; others are this side's. */
+export function remoteNames(flags: BakeFlags, env: NodeJS.ProcessEnv): string[] {
+  return (namedFiles(flags, env) ?? []).filter((name) => !name.startsWith(here));
+}
+
+/**
+ * Reads everything that the files define: of this machine, or `from` a URL, and of this machine those whose names begin
+ * with `cwd://`. Throws `not-found` without a file, and `invalid` with the place in one.
+ */
+export function bakeDefinitions(flags: BakeFlags, env: NodeJS.ProcessEnv, from?: FromUrl): Definitions {
   if (parseBool(env.BUILDX_BAKE_FILE_RELATIVE_PATHS ?? '') === true) {
     throw fail(
       'unsupported',
@@ -27,17 +43,20 @@ export function bakeDefinitions(flags: BakeFlags, env: NodeJS.ProcessEnv): Defin
       'BUILDX_BAKE_FILE_RELATIVE_PATHS is not obeyed: paths begin at the working folder',
     );
   }
-  const names = namedFiles(flags, env) ?? defaultFiles.filter((name) => existsSync(name));
-  if (names.length === 0) {
+  const named = namedFiles(flags, env)?.filter((name) => from === undefined || name.startsWith(here));
+  const usual = () => defaultFiles.filter((name) => from === undefined && existsSync(name));
+  const names = (named ?? usual()).map((name) => (name.startsWith(here) ? name.slice(here.length) : name));
+  if (names.length === 0 && (from?.files.length ?? 0) === 0) {
     throw fail('not-found', 'client', "couldn't find a bake definition", {
       hint: `Name a file with -f, or write one of ${defaultFiles.join(', ')}.`,
     });
   }
-  const files = names.map((name) => ({
+  const local = names.map((name) => ({
     filename: name,
     text: name === '-' ? readFileSync(0, 'utf8') : read(name),
   }));
-  return readDefinitions(files, surroundings(variables(flags.var), env));
+  const files = [...(from?.files ?? []), ...local];
+  return readDefinitions(files, surroundings(variables(flags.var), env, from?.here ?? here));
 }
 
 /** The files that definitions are read from, there or not: a default one may come. */
@@ -76,12 +95,16 @@ function variables(texts: readonly string[]): ReadonlyMap<string, string> {
   );
 }
 
-function surroundings(vars: ReadonlyMap<string, string>, env: NodeJS.ProcessEnv): BakeSurroundings {
+function surroundings(
+  vars: ReadonlyMap<string, string>,
+  env: NodeJS.ProcessEnv,
+  context: string,
+): BakeSurroundings {
   const seen = parseBool(env.BUILDX_BAKE_DISABLE_VARS_ENV_LOOKUP ?? '') === true ? {} : env;
   const dotenv = existsSync('.env') ? dotEnv(read('.env'), seen, '.env') : {};
   return {
     builtins: new Map([
-      ['BAKE_CMD_CONTEXT', here],
+      ['BAKE_CMD_CONTEXT', context],
       ['BAKE_LOCAL_PLATFORM', formatPlatform(hostPlatform())],
     ]),
     lookup: (name) => vars.get(name) ?? seen[name],

@@ -3,8 +3,8 @@
  * working folder, are granted by `--allow` alone.
  */
 import { realpathSync } from 'node:fs';
-import { dirname, relative, resolve } from 'node:path';
-import type { PlannedTarget } from '../../bake/index.ts';
+import { dirname, isAbsolute, relative, resolve } from 'node:path';
+import { here, type PlannedTarget } from '../../bake/index.ts';
 import { fail } from '../../errors/index.ts';
 import { isRemoteUrl, parseBool } from '../../words/index.ts';
 
@@ -98,10 +98,11 @@ function readPaths(target: PlannedTarget): string[] {
   const { context, contexts = {}, dockerfile } = target;
   const folders = [context, ...Object.values(contexts)].flatMap(localPath);
   const inline = target['dockerfile-inline'] !== undefined;
-  const file =
-    inline || isRemoteUrl(context)
-      ? []
-      : localPath(dockerfile).map((path) => resolve(localPath(context)[0] ?? '.', path));
+  const isHere = dockerfile.startsWith(here) || isAbsolute(dockerfile);
+  const folder = isHere ? '.' : (localPath(context)[0] ?? '.');
+  // The Dockerfile of a URL is there.
+  const isThere = !isHere && isRemoteUrl(context);
+  const file = inline || isThere ? [] : localPath(dockerfile).map((path) => resolve(folder, path));
   const caches = (target['cache-from'] ?? []).flatMap(({ type, src }) =>
     type === 'local' && src !== undefined ? [String(src)] : [],
   );

@@ -19,21 +19,21 @@ export function targetPlaces(
 }
 
 /** Throws `invalid` for flags that do not go with builds that are made again and again. */
-export function refuseBakeWatch(flags: {
-  file: readonly string[];
-  print?: boolean;
-  list?: string;
-  'on-error': readonly string[];
-}): void {
-  const other = flags.print
-    ? '--print'
-    : flags.list !== undefined
-      ? '--list'
-      : flags['on-error'].length > 0
-        ? '--on-error'
-        : flags.file.includes('-')
-          ? '--file -'
-          : undefined;
+export function refuseBakeWatch(
+  flags: { file: readonly string[]; print?: boolean; list?: string; 'on-error': readonly string[] },
+  [first = '']: readonly string[],
+): void {
+  const other = isRemoteUrl(first)
+    ? 'a bake file that is fetched'
+    : flags.print
+      ? '--print'
+      : flags.list !== undefined
+        ? '--list'
+        : flags['on-error'].length > 0
+          ? '--on-error'
+          : flags.file.includes('-')
+            ? '--file -'
+            : undefined;
   if (other === undefined) return;
   throw fail('invalid', 'client', `--watch does not go with ${other}`, { hint: 'Leave one of them out.' });
 }

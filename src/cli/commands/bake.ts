@@ -2,18 +2,20 @@ import {
   attestText,
   type Definitions,
   type PlannedTarget,
+  plainNamedContext,
   planOf,
   printed,
   readOverrides,
 } from '../../bake/index.ts';
 import { type BuildResult, warningEvent } from '../../engine/index.ts';
 import { type DrydockError, fail, toDrydockError } from '../../errors/index.ts';
-import { isRemoteUrl, parseBool } from '../../words/index.ts';
+import { parseBool } from '../../words/index.ts';
 import { TargetChecks } from '../bake/checks.ts';
-import { bakeDefinitions, bakeFiles } from '../bake/files.ts';
+import { bakeDefinitions, bakeFiles, remoteNames } from '../bake/files.ts';
 import { withLinkedBuilds } from '../bake/linked.ts';
 import { definitionList } from '../bake/list.ts';
 import { prefixed } from '../bake/prefixed.ts';
+import { bakeOperands, type RemoteFiles, remoteFiles } from '../bake/remote-files.ts';
 import { checkRights } from '../bake/rights.ts';
 import { targetBuild } from '../bake/target-flags.ts';
 import { callAnswer } from '../build/call.ts';
@@ -91,36 +93,35 @@ const bakeFlags = {
 type Flags = FlagValues<typeof bakeFlags>;
 
 export default command({
-  usage: '[TARGET…]',
+  usage: '[URL] [TARGET…]',
   summary:
-    'Build the targets of a bake file (HCL or JSON) or a compose file, all at once. TARGET is a target, a group or a pattern (default: default).',
+    'Build the targets of a bake file (HCL or JSON) or a compose file, all at once. TARGET is a target, a group or a pattern (default: default). URL is a git repository, a bake file or an archive with one.',
   flags: bakeFlags,
   operands: [0, Infinity],
   fills: true,
   run: (flags, operands, ctx) => (flags.watch ? watched(flags, operands, ctx) : bake(flags, operands, ctx)),
 });
 
-async function bake(flags: Flags, operands: string[], ctx: CommandContext): Promise<number> {
+async function bake(flags: Flags, words: string[], ctx: CommandContext): Promise<number> {
+  const { url, here, targets: operands } = bakeOperands(words);
   refuseBuilder(flags.builder);
-  if (isRemoteUrl(operands[0] ?? '')) {
-    throw fail('unsupported', 'client', 'drydock bake reads files of this machine only', {
-      hint: 'Clone the repository; a target may have a URL as its context.',
-    });
-  }
   if (flags.print && flags.list !== undefined)
     throw fail('invalid', 'client', '--print and --list are mutually exclusive');
   const mode = progressMode(flags);
   if (flags['metadata-file'] !== undefined) await outputTarget(flags['metadata-file']);
-  const definitions = bakeDefinitions(flags, ctx.env);
+  const from = url === undefined ? undefined : await fetched(url, flags, ctx);
+  const definitions = bakeDefinitions(flags, ctx.env, from && { files: from.files, here });
   if (flags.list !== undefined) {
     ctx.stdout.write(definitionList(definitions, flags.list));
     return 0;
   }
-  const plan = planned(definitions, flags, operands, ctx.env);
+  const plan = planned(definitions, flags, operands, ctx.env, from?.base);
   if (flags.print) {
     ctx.stdout.write(`${printed(plan)}\n`);
     return 0;
   }
+  // Named contexts are printed as they are written.
+  for (const [name, target] of plan.targets) plan.targets.set(name, withContextsOf(target, from?.base));
   checkRights(plan.targets, flags.allow, trustedBy(flags.set), ctx.env);
   const names = [...plan.targets].flatMap(([name, { linked }]) => (linked ? [] : [name])).sort();
   const checks = new TargetChecks(flags, plan.targets, names);
@@ -186,10 +187,29 @@ function planned(
   flags: Flags,
   operands: readonly string[],
   env: NodeJS.ProcessEnv,
+  base?: string,
 ): ReturnType<typeof planOf> {
   const set = [...flags.set, ...shortcuts(flags)];
   const overrides = readOverrides(set, [...definitions.targets.keys()], (name) => env[name]);
-  return planOf(definitions, operands.length === 0 ? ['default'] : operands, overrides);
+  return planOf(definitions, operands.length === 0 ? ['default'] : operands, overrides, base);
+}
+
+/** The bake files of a URL. */
+async function fetched(url: string, flags: Flags, ctx: CommandContext): Promise<RemoteFiles> {
+  const place = (await ctx.remote())?.endpoint ?? (await ctx.engine());
+  const printer = restingPrinter(progressMode(flags), ctx.stderr);
+  try {
+    return await remoteFiles(url, remoteNames(flags, ctx.env), place, ctx, prefixed(printer, 'bake files'));
+  } finally {
+    printer.close();
+  }
+}
+
+function withContextsOf(target: PlannedTarget, base: string | undefined): PlannedTarget {
+  const { contexts } = target;
+  if (contexts === undefined || base === undefined) return target;
+  const named = Object.entries(contexts).map(([name, value]) => [name, plainNamedContext(value, base)]);
+  return { ...target, contexts: Object.fromEntries(named) };
 }
 
 /** Builds whenever what the builds read has changed; until definitions can be read, whenever they have. */
@@ -199,7 +219,7 @@ async function watched(flags: Flags, operands: string[], ctx: CommandContext): P
     import('../watch/places.ts'),
     import('../bake/watched.ts'),
   ]);
-  refuseBakeWatch(flags);
+  refuseBakeWatch(flags, operands);
   const places = () => {
     const ofFiles = filePlaces(bakeFiles(flags, ctx.env));
     try {
