@@ -1,7 +1,8 @@
 /** The index of an OCI layout in a folder whose blobs came by another way. */
-import { mkdir, readFile, realpath, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, realpath, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errnoCode, fail } from '../errors/index.ts';
+import { readOrdinary } from '../linux/index.ts';
 import {
   type Descriptor,
   fullNameAnnotation,
@@ -11,12 +12,15 @@ import {
   refNameAnnotation,
 } from '../oci/index.ts';
 
+/** The largest index, in bytes. */
+const maxIndex = 64 << 20;
+
 /** The index of a layout; undefined where there is none. Throws `corrupt`. */
 export async function readLayoutIndex(dir: string): Promise<Index | undefined> {
   const path = join(dir, 'index.json');
   let text: string;
   try {
-    text = await readFile(path, 'utf8');
+    text = (await readOrdinary(path, maxIndex)).toString('utf8');
   } catch (err) {
     if (errnoCode(err) === 'ENOENT') return undefined;
     throw err;

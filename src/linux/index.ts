@@ -90,6 +90,7 @@ export {
 } from './network-namespace.ts';
 export { Nursery } from './nursery.ts';
 export { closeFd, closeFdAside, openIn, openPath, openReal, openRealFile, openRoot } from './open-in.ts';
+export { readOrdinary, streamOrdinary } from './ordinary-file.ts';
 export { closeToOthers, ownDatabase, ownFolder } from './own.ts';
 export { readAll } from './read-all.ts';
 export { readText } from './read-text.ts';

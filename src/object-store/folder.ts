@@ -1,11 +1,11 @@
 /** Objects as files of a folder, which may be on a network's file system that many machines share. */
 import { randomUUID } from 'node:crypto';
 import { createWriteStream } from 'node:fs';
-import { mkdir, open, readdir, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { errnoCode, throwIfAborted } from '../errors/index.ts';
+import { streamOrdinary } from '../linux/index.ts';
 import { checkKey } from './keys.ts';
 import { refused, troubled } from './trouble.ts';
 import type {
@@ -37,13 +37,8 @@ export class FolderStore implements ObjectStore {
     const file = this.#file(key);
     throwIfAborted(signal);
     try {
-      const handle = await open(file, 'r');
-      const { size, mtimeMs } = await handle.stat();
-      const last = Math.min(end ?? size, size);
-      const info = { key, size, modified: mtimeMs };
-      if (last > start) return { ...info, stream: handle.createReadStream({ start, end: last - 1, signal }) };
-      await handle.close();
-      return { ...info, stream: Readable.from([], { objectMode: false }) };
+      const { stream, size, mtimeMs } = await streamOrdinary(file, { start, end, signal });
+      return { key, size, modified: mtimeMs, stream };
     } catch (err) {
       throw this.#trouble(`reading ${key}`, err);
     }

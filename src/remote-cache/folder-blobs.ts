@@ -1,6 +1,7 @@
 /** What the manifests in a folder need of its blobs. Blobs are named by the hexadecimal digits of their digests. */
-import { readdir, readFile, stat } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { readOrdinary } from '../linux/index.ts';
 import { type Digest, hex } from '../oci/index.ts';
 
 /** The largest document that is looked into, in bytes. */
@@ -23,8 +24,7 @@ export async function blobsNamed(dir: string, documents: readonly Digest[]): Pro
   const note = async (digest: Digest): Promise<void> => {
     if (named.has(hex(digest))) return;
     const file = blobFile(dir, hex(digest));
-    if ((await stat(file)).size > maxDocument) throw new Error(`${digest} is too large for a manifest`);
-    const bytes = await readFile(file);
+    const bytes = await readOrdinary(file, maxDocument);
     const { config, layers = [], manifests = [] } = JSON.parse(bytes.toString('utf8')) as Names;
     named.add(hex(digest));
     for (const each of [config, ...layers]) if (each !== undefined) named.add(hex(each.digest));

@@ -1,9 +1,9 @@
 /** The blobs of an OCI layout in a folder on this host, as a client's store. */
 import { createHash, randomUUID } from 'node:crypto';
-import { createReadStream } from 'node:fs';
 import { mkdir, open, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { errnoCode, fail } from '../errors/index.ts';
+import { streamOrdinary } from '../linux/index.ts';
 import { hex } from '../oci/index.ts';
 import type { ClientContent } from './types.ts';
 
@@ -20,19 +20,12 @@ export function folderContent(dir: string): ClientContent {
     },
     async read(digest, { offset = 0, length, signal } = {}) {
       const path = pathOf(digest);
-      const end = length === undefined ? undefined : offset + length - 1;
-      const file = createReadStream(path, { start: offset, end, highWaterMark: 512 << 10, signal });
-      await new Promise<void>((resolve, reject) => {
-        file.once('open', () => resolve());
-        file.once('error', (cause) =>
-          reject(
-            errnoCode(cause) === 'ENOENT'
-              ? fail('not-found', 'session', `there is no blob ${digest} in ${dir}`, { cause })
-              : cause,
-          ),
-        );
+      const end = length === undefined ? undefined : offset + length;
+      const { stream } = await streamOrdinary(path, { start: offset, end, signal }).catch((cause) => {
+        if (errnoCode(cause) !== 'ENOENT') throw cause;
+        throw fail('not-found', 'session', `there is no blob ${digest} in ${dir}`, { cause });
       });
-      return file;
+      return stream;
     },
     async write({ digest, size }, bytes, { signal } = {}) {
       const path = pathOf(digest);

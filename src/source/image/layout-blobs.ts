@@ -1,10 +1,9 @@
 /** Reads the blobs of an OCI layout, from a folder on this host or from a client's store. */
-import { createReadStream } from 'node:fs';
-import { open, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { errnoCode, fail } from '../../errors/index.ts';
+import { readOrdinary, streamOrdinary } from '../../linux/index.ts';
 import { type Digest, hex } from '../../oci/index.ts';
 import type { ClientContent } from '../../session/index.ts';
 
@@ -32,18 +31,14 @@ export function folderBlobs(dir: string, name: string): LayoutBlobs {
     });
   const read = async (path: string): Promise<Buffer> => {
     try {
-      const file = await open(join(dir, path), 'r');
-      try {
-        const stat = await file.stat();
-        if (!stat.isFile() || stat.size > maxDocument)
-          throw fail('invalid', 'session', `${name}: ${path} is no file of at most ${maxDocument} bytes`);
-        return await readFile(file);
-      } finally {
-        await file.close();
-      }
+      return await readOrdinary(join(dir, path), maxDocument);
     } catch (err) {
-      if (errnoCode(err) !== 'ENOENT') throw err;
-      throw missing(path, err);
+      const code = errnoCode(err) ?? '';
+      if (code === 'ENOENT') throw missing(path, err);
+      if (!['EFBIG', 'EINVAL', 'EISDIR'].includes(code)) throw err;
+      throw fail('invalid', 'session', `${name}: ${path} is no file of at most ${maxDocument} bytes`, {
+        cause: err,
+      });
     }
   };
   return {
@@ -52,12 +47,10 @@ export function folderBlobs(dir: string, name: string): LayoutBlobs {
     document: (digest) => read(pathOf(digest)),
     async stream(digest, signal) {
       const path = pathOf(digest);
-      const file = createReadStream(join(dir, path), { highWaterMark: 512 << 10, signal });
-      await new Promise<void>((resolve, reject) => {
-        file.once('open', () => resolve());
-        file.once('error', (err) => reject(errnoCode(err) === 'ENOENT' ? missing(path, err) : err));
+      const { stream } = await streamOrdinary(join(dir, path), { signal }).catch((err) => {
+        throw errnoCode(err) === 'ENOENT' ? missing(path, err) : err;
       });
-      return file;
+      return stream;
     },
   };
 }
