@@ -58,8 +58,6 @@ export async function page(bench: Bench): Promise<string> {
     );
   const wants = (name: string) => bench.only === undefined || name.includes(bench.only);
   const parts: string[] = [];
-  if (wants('history')) parts.push(await longHistory(bench));
-  if (wants('file tree')) parts.push(await manyFiles(bench));
   if (wants('first view') || wants('tasks')) {
     await build('steps', manySteps());
     await build('lines', `FROM ${base}\nRUN seq ${lines} | sed 's/$/ lines of the output of a step/'\n`);
@@ -71,6 +69,8 @@ export async function page(bench: Bench): Promise<string> {
     if (wants('first view')) parts.push(await firstViews(bench, browser, site, large));
     if (wants('tasks')) parts.push(await longestTasks(bench, browser, site, { large, long }));
   }
+  if (wants('history')) parts.push(await longHistory(bench));
+  if (wants('file tree')) parts.push(await manyFiles(bench));
   if (wants('followers')) parts.push(await followed(bench, daemon, base));
   return parts.join('\n\n');
 }
