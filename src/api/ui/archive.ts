@@ -52,7 +52,7 @@ export async function* archiveOf({ detail, model, documents }: Archived): AsyncG
   ].join('\n');
   let comma = '';
   for (const [digest, text] of documents) {
-    yield `${comma}${json(digest)}:${withoutTags(text)}`;
+    yield `${comma}${json(digest)}:${json(parsed(text))}`;
     comma = ',';
   }
   yield '},"logs":{';
@@ -90,11 +90,16 @@ function hashOf(text: string): string {
 
 /** JSON that is safe in a document: nothing in it ends a script or begins a comment. */
 function json(value: unknown): string {
-  return withoutTags(JSON.stringify(value));
+  return JSON.stringify(value).replaceAll('<', '\\u003c');
 }
 
-function withoutTags(json: string): string {
-  return json.replaceAll('<', '\\u003c');
+/** A statement as a value. What is no JSON is a text, and cannot end the archive's own. */
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
 }
 
 function escaped(text: string): string {
