@@ -13,7 +13,7 @@ import {
   packSnapshot,
   rememberedBlob,
 } from '../layer/index.ts';
-import { asDistributable, chainIds, type Descriptor, type Digest, maxLayers } from '../oci/index.ts';
+import { asDistributable, chainIds, type Descriptor, type Digest, maxLayers, typed } from '../oci/index.ts';
 import {
   type Ref,
   type RefContext,
@@ -26,7 +26,6 @@ import {
 import { isMakeable, withBases } from './bases.ts';
 import { nameByChains } from './chain-names.ts';
 import type { KeptLayers, WantedBlobs } from './image-plan.ts';
-import { typed } from './media-types.ts';
 import type { ExportContext } from './types.ts';
 
 /** The form that the layers of an image are to have. */

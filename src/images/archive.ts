@@ -25,6 +25,8 @@ interface ArchiveContext {
   lease: string;
   signal?: AbortSignal;
   report?: ReportStatus;
+  /** Blobs that are read past and not kept. */
+  leaveOut?: { has(digest: Digest): boolean };
 }
 
 type Event = { kind: 'entry'; entry: TarEntry } | { kind: 'data'; chunk: Uint8Array } | { kind: 'end' };
@@ -158,7 +160,10 @@ export class Archive {
       report?.(id, { current: size, total: size, done: true });
     };
     const expected = { digest, size };
-    const open = await unlessThere(content.writer(`load-${crypto.randomUUID()}`, { lease, expected }));
+    const isLeftOut = digest !== undefined && (this.#ctx.leaveOut?.has(digest) ?? false);
+    const open = isLeftOut
+      ? undefined
+      : await unlessThere(content.writer(`load-${crypto.randomUUID()}`, { lease, expected }));
     if (open === undefined)
       return { data: async (chunk) => note(chunk), end: async () => keep(digest as Digest) };
     return {

@@ -30,10 +30,12 @@ import {
   type Platform,
   platformMatches,
   refNameAnnotation,
+  typed,
 } from '../oci/index.ts';
 import type { ReportStatus } from '../progress/index.ts';
 import { contentRefLabels, type Store } from '../store/index.ts';
 import { Archive, bad } from './archive.ts';
+import { type KnownLayers, noKnownLayers } from './known-layers.ts';
 import { nameImage } from './name.ts';
 
 interface LoadOptions {
@@ -43,6 +45,8 @@ interface LoadOptions {
   report?: ReportStatus;
   /** Loads only these platforms of an index that has any of them. */
   platforms?: readonly Platform[];
+  /** Layers that are here; the lease that is given holds them. */
+  known?: KnownLayers;
 }
 
 interface Loaded {
@@ -74,8 +78,9 @@ export async function loadImages(
 ): Promise<Loaded[]> {
   try {
     const all = await withLease(store, options.lease, async (lease) => {
-      const archive = await Archive.read(store, source, { ...options, lease });
-      const images = await imagesOf(store, archive, lease, options.platforms ?? []);
+      const { known = noKnownLayers, platforms = [] } = options;
+      const archive = await Archive.read(store, source, { ...options, lease, leaveOut: known.layers });
+      const images = await imagesOf(store, archive, { lease, platforms, known });
       const loaded: Loaded[] = [];
       for (const { target, names } of images) {
         const here = await storedImages(store, 'archive', target);
@@ -116,12 +121,14 @@ export function checkLoadedPlatforms(loaded: readonly Loaded[], platforms: reado
   }
 }
 
-async function imagesOf(
-  store: Store,
-  archive: Archive,
-  lease: string,
-  platforms: readonly Platform[],
-): Promise<Named[]> {
+/** What the images of an archive are kept with. */
+interface Keeping {
+  lease: string;
+  platforms: readonly Platform[];
+  known: KnownLayers;
+}
+
+async function imagesOf(store: Store, archive: Archive, keeping: Keeping): Promise<Named[]> {
   const index = archive.documents.get('index.json');
   const docker = archive.documents.get('manifest.json');
   const images: Named[] = [];
@@ -130,16 +137,15 @@ async function imagesOf(
     for (const entry of parseIndex(index, origin).manifests) {
       if (!isImageEntry(entry)) continue;
       const { mediaType, digest, size } = entry;
-      const configs = await keepTarget(store, { mediaType, digest, size }, { lease, platforms });
+      const { target, configs } = await keepTarget(store, { mediaType, digest, size }, keeping);
       const named = nameOf(entry);
       const names = named === undefined ? configs.flatMap((config) => tags.get(config) ?? []) : [named];
-      const same = images.find(({ target }) => target.digest === digest);
-      if (same === undefined)
-        images.push({ target: { mediaType, digest, size }, names: [...new Set(names)] });
+      const same = images.find((each) => each.target.digest === target.digest);
+      if (same === undefined) images.push({ target, names: [...new Set(names)] });
       else same.names = [...new Set([...same.names, ...names])];
     }
   } else if (docker !== undefined) {
-    for (const item of dockerItems(docker)) images.push(await fromDocker(store, archive, item, lease));
+    for (const item of dockerItems(docker)) images.push(await fromDocker(store, archive, item, keeping));
   } else if (archive.documents.has('repositories')) {
     throw fail('unsupported', 'client', 'the image archive is in the format of docker before 1.10', {
       hint: 'Load it into a current docker and save it again.',
@@ -158,13 +164,17 @@ async function imagesOf(
   return images;
 }
 
-/** Checks that all of a target is in content, and labels it for the collector. Returns the digests of the configs. */
+/**
+ * Checks that all of a target is in content, or known, and labels it for the collector. Returns the digests of the
+ * configs, and the target: another manifest where known layers have other digests here.
+ */
 async function keepTarget(
   store: Store,
   target: Descriptor,
-  { lease, platforms }: { lease: string; platforms: readonly Platform[] },
+  keeping: Keeping,
   depth = 0,
-): Promise<Digest[]> {
+): Promise<{ target: Descriptor; configs: Digest[] }> {
+  const { lease, platforms } = keeping;
   const bytes = await must(store, target);
   if (isIndexType(target.mediaType)) {
     if (depth > 3) throw bad('its indexes are nested too deep');
@@ -179,24 +189,58 @@ async function keepTarget(
       if (aboutOf(child) !== undefined) continue;
       children.push(child);
       if (isImageEntry(child))
-        configs.push(...(await keepTarget(store, child, { lease, platforms }, depth + 1)));
+        configs.push(
+          ...(await keepTarget(store, child, { ...keeping, known: noKnownLayers }, depth + 1)).configs,
+        );
     }
     children.push(...(await keepAttestations(store, target, children, lease)));
     await store.content.put(bytes, { lease, labels: contentRefLabels(children) });
-    return configs;
+    return { target, configs };
   }
   if (!isManifestType(target.mediaType))
     throw bad(`${JSON.stringify(target.mediaType)} is no image`, 'unsupported');
   const manifest = parseManifest(bytes, origin);
   await readConfig(await must(store, manifest.config), manifest, origin);
   for (const layer of manifest.layers) {
+    if (keeping.known.layers.has(layer.digest)) continue;
     const info = await store.content.info(layer.digest);
     if (info === undefined) throw bad(`the layer ${layer.digest} is missing`);
     if (info.size !== layer.size)
       throw bad(`the layer ${layer.digest} has ${info.size} bytes, not ${layer.size}`);
   }
-  await store.content.put(bytes, { lease, labels: contentRefLabels([manifest.config, ...manifest.layers]) });
-  return [manifest.config.digest];
+  return {
+    target: await putManifest(store, target, manifest, bytes, keeping),
+    configs: [manifest.config.digest],
+  };
+}
+
+/**
+ * Puts a manifest with its labels, in which known layers are named as they are here. Returns its descriptor; `bytes` are
+ * put as they are when nothing is named otherwise.
+ */
+async function putManifest(
+  store: Store,
+  { mediaType }: Pick<Descriptor, 'mediaType'>,
+  manifest: Manifest,
+  bytes: Buffer,
+  { lease, known }: Keeping,
+): Promise<Descriptor> {
+  const isOci = mediaType === mediaTypes.ociManifest;
+  const layers = manifest.layers.map((layer) => {
+    const here = known.layers.get(layer.digest);
+    return here === undefined || here.digest === layer.digest ? layer : typed(here, isOci);
+  });
+  const isSame = layers.every((layer, i) => layer === manifest.layers[i]);
+  const document = isSame ? bytes : Buffer.from(JSON.stringify({ ...manifest, layers }));
+  // A known layer may be a snapshot alone, which the config keeps.
+  const there = await Promise.all(
+    layers.map(async (layer) => ((await store.content.info(layer.digest)) === undefined ? [] : [layer])),
+  );
+  if (Object.keys(known.labels).length > 0) {
+    await store.content.put(await must(store, manifest.config), { lease, labels: known.labels });
+  }
+  const labels = contentRefLabels([manifest.config, ...there.flat()]);
+  return { mediaType, digest: await store.content.put(document, { lease, labels }), size: document.length };
 }
 
 /** Keeps what is stated of images that are kept, where all of it is there. Returns the entries of the index. */
@@ -284,7 +328,12 @@ function tagsByConfig(archive: Archive, docker: Buffer): Map<Digest, string[]> {
 }
 
 /** Makes a manifest for an image that an older `docker save` wrote without one. */
-async function fromDocker(store: Store, archive: Archive, item: DockerItem, lease: string): Promise<Named> {
+async function fromDocker(
+  store: Store,
+  archive: Archive,
+  item: DockerItem,
+  keeping: Keeping,
+): Promise<Named> {
   const config = archive.blob(item.Config);
   if (config === undefined) throw bad(`the config ${JSON.stringify(item.Config)} is missing`);
   const layers = item.Layers.map((path): Descriptor => {
@@ -317,10 +366,6 @@ async function fromDocker(store: Store, archive: Archive, item: DockerItem, leas
     }
   }
   const bytes = Buffer.from(JSON.stringify(manifest));
-  const digest = await store.content.put(bytes, {
-    lease,
-    labels: contentRefLabels([manifest.config, ...layers]),
-  });
-  const target: Descriptor = { mediaType: mediaTypes.dockerManifest, digest, size: bytes.length };
+  const target = await putManifest(store, { mediaType: mediaTypes.dockerManifest }, manifest, bytes, keeping);
   return { target, names: [...new Set(item.RepoTags.map(checkedName))] };
 }

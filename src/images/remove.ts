@@ -1,5 +1,6 @@
 /** `drydock rmi`, and the removal of images for `prune` and docker's API. */
 import {
+  type FoundImage,
   findImage,
   imageFor,
   isDangling,
@@ -27,18 +28,31 @@ interface Removed {
 
 /**
  * Removes one name or, for an ID, the image with all its names; then collects everything that nothing refers to. Throws
- * `not-found`; `conflict` for an ambiguous ID and, without `force`, for the ID of an image with names in several
- * repositories.
+ * the errors of `checkRemoval`.
  */
 export async function removeImage(
   store: Store,
   nameOrId: string,
   options: { force?: boolean } = {},
 ): Promise<Removed> {
-  const found = await findImage(store, nameOrId);
+  const found = await checkRemoval(store, nameOrId, options);
   if (found.by === 'name') return removeName(store, found.record, found.image);
+  return removeRecords(store, found.image.id, found.records);
+}
+
+/**
+ * Finds an image that may be removed by this name or ID. Throws `not-found`; `conflict` for an ambiguous ID and, without
+ * `force`, for the ID of an image with names in several repositories.
+ */
+export async function checkRemoval(
+  store: Store,
+  nameOrId: string,
+  { force }: { force?: boolean },
+): Promise<FoundImage> {
+  const found = await findImage(store, nameOrId);
+  if (found.by === 'name') return found;
   const named = found.records.filter(({ name }) => !isDangling(name));
-  if (!options.force && new Set(named.map(({ name }) => repositoryOf(name))).size > 1) {
+  if (!force && new Set(named.map(({ name }) => repositoryOf(name))).size > 1) {
     throw fail(
       'conflict',
       'store',
@@ -46,7 +60,7 @@ export async function removeImage(
       { hint: 'Remove the names one by one, or all of them with --force.' },
     );
   }
-  return removeRecords(store, found.image.id, found.records);
+  return found;
 }
 
 function repositoryOf(name: string): string {

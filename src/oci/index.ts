@@ -17,6 +17,7 @@ export { chainId, chainIds, digestOf, hex, isDigest, parseDigest } from './diges
 export { documentExcess, maxBytes } from './document.ts';
 export { jsonExcess } from './json-size.ts';
 export { fullNameAnnotation, layoutMark, refNameAnnotation } from './layout.ts';
+export { typed } from './media-families.ts';
 export {
   defaultEnv,
   defaultPath,

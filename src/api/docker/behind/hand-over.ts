@@ -8,13 +8,7 @@ import { listedImages, saveImages } from '../../../images/index.ts';
 import type { Digest, Platform } from '../../../oci/index.ts';
 import type { ApiHost } from '../../shared/host.ts';
 import type { Behind } from './behind.ts';
-import { imagePath } from './paths.ts';
-
-/** The parts of the engine's answers that are looked at. */
-interface EngineImage {
-  Id: string;
-  RootFS?: { Layers?: Digest[] };
-}
+import { type EngineImage, imagePath, keepsInContainerd } from './engine-images.ts';
 
 /** How many of the engine's images are looked at for layers that it has already. */
 const looked = 300;
@@ -138,12 +132,11 @@ export class HandOver {
    * images that are here, too.
    */
   async #layersThere({ image }: FoundImage, signal: AbortSignal): Promise<ReadonlySet<Digest>> {
-    const [info, list] = await Promise.all([
-      this.#behind.json<{ DriverStatus?: [string, string][] }>('/info', signal),
+    const [isContainerd, list] = await Promise.all([
+      keepsInContainerd(this.#behind, signal),
       this.#behind.json<EngineImage[]>('/images/json', signal),
     ]);
-    if (info === undefined || !Array.isArray(list)) return new Set();
-    const isContainerd = info.DriverStatus?.some(([name]) => name === 'driver-type') ?? false;
+    if (!Array.isArray(list)) return new Set();
     if (isContainerd) {
       const there = new Set(list.map(({ Id }) => Id));
       const same = (await listedImages(this.#host.engine.store)).filter(

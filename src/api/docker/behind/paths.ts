@@ -41,11 +41,6 @@ export function givesAway(method: string, path: string): boolean {
   return method === 'POST' && /^\/(?:containers\/[^/]+\/attach|exec\/[^/]+\/start)$/.test(path);
 }
 
-/** The engine's path of an image, by a name with slashes or an ID. */
-export function imagePath(name: string): string {
-  return `/images/${name.split('/').map(encodeURIComponent).join('/')}`;
-}
-
 /** The path for the audit log, without names and IDs: `/containers/{name}/logs`. */
 export function shownPath(path: string): string {
   const [, first = '', ...rest] = path.split('/');

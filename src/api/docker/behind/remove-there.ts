@@ -1,13 +1,13 @@
 /** Removes the engine's copies of images that are removed here. */
 import { text } from 'node:stream/consumers';
 import type { Authority } from '../../../auth/index.ts';
-import { findImage } from '../../../distribution/index.ts';
 import { toDrydockError } from '../../../errors/index.ts';
+import { checkRemoval } from '../../../images/index.ts';
 import type { Store } from '../../../store/index.ts';
 import type { ApiHost } from '../../shared/host.ts';
 import { apiError } from '../http/errors.ts';
 import type { Behind } from './behind.ts';
-import { imagePath } from './paths.ts';
+import { imagePath } from './engine-images.ts';
 
 /** What an image lost: a name, or all of itself. */
 export interface RemovedRow {
@@ -20,8 +20,9 @@ type Remover = Pick<Authority, 'scopes'>;
 
 /**
  * Removes the engine's copy of an image that is removed here, and returns what the engine says it removed; undefined
- * when it has none, or what it has is another image that this caller may not remove. Throws `conflict`, in the engine's words, when a container uses it. An engine that cannot be reached
- * is no reason to keep the image here.
+ * when it has none, or what it has is another image that this caller may not remove. Throws the conflicts of
+ * `checkRemoval` before anything is removed, and `conflict`, in the engine's words, when a container uses it. An engine
+ * that cannot be reached is no reason to keep the image here.
  */
 export async function removeThere(
   { log, engine }: Pick<ApiHost, 'log' | 'engine'>,
@@ -30,7 +31,8 @@ export async function removeThere(
   { name, force }: { name: string; force: boolean },
   signal: AbortSignal,
 ): Promise<RemovedRow[] | undefined> {
-  const { names, ids } = await namesThere(engine.store, name);
+  const removed: RemovedRow[] = [];
+  const { names, ids } = await namesThere(engine.store, name, force);
   for (const its of names) {
     if (!(await mayRemove(behind, by, its, ids, signal))) continue;
     const path = `${imagePath(its)}?force=${force}`;
@@ -38,12 +40,12 @@ export async function removeThere(
       log('warn', 'the image stays at the engine', { image: name, reason: String(err.message) });
       return undefined;
     });
-    if (answer === undefined) return undefined;
+    if (answer === undefined) break;
     const body = await text(answer);
-    if (answer.statusCode === 200) return JSON.parse(body) as RemovedRow[];
+    if (answer.statusCode === 200) removed.push(...(JSON.parse(body) as RemovedRow[]));
     if (answer.statusCode === 409) throw apiError('conflict', messageOf(body));
   }
-  return undefined;
+  return removed.length === 0 ? undefined : removed;
 }
 
 /**
@@ -89,11 +91,15 @@ async function mayRemove(
 
 /**
  * What the engine may call an image: its name, or for an ID the digests that an engine on a containerd goes by; and these
- * digests.
+ * digests. There, one image may have several: names that were given to it by archives of other forms.
  */
-async function namesThere(store: Store, name: string): Promise<{ names: string[]; ids: string[] }> {
+async function namesThere(
+  store: Store,
+  name: string,
+  force: boolean,
+): Promise<{ names: string[]; ids: string[] }> {
   try {
-    const { by, records, image } = await findImage(store, name);
+    const { by, records, image } = await checkRemoval(store, name, { force });
     const ids = [
       ...new Set([image.id, ...records.map(({ target }) => target.digest), image.manifest.digest]),
     ];

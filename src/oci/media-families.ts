@@ -1,5 +1,5 @@
 /** The media types of layers, in the OCI's family and in docker's. Pure. */
-import { type Descriptor, mediaTypes } from '../oci/index.ts';
+import { type Descriptor, mediaTypes } from './types.ts';
 
 const families: readonly { oci: string; docker: string }[] = [
   { oci: mediaTypes.ociLayer, docker: mediaTypes.dockerLayer },
