@@ -75,8 +75,9 @@ async function answer(asked: Asked, front: Front | undefined): Promise<void> {
     scopes,
     reads: method === 'GET' || method === 'HEAD',
   });
-  const call = callOf(asked, target);
-  const result = await route.handle({ ...call, name, authority });
+  const call: Call = { ...callOf(asked, target), name, authority };
+  if (await front?.takesImage(call, route)) return;
+  const result = await route.handle(call);
   if (result === undefined) return;
   drain(request);
   send(response, result);

@@ -3,6 +3,7 @@ import { Agent, type ClientRequest, type IncomingMessage, type RequestOptions, r
 import { connect, type Socket } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { type DrydockError, errnoCode, fail, toDrydockError } from '../../../errors/index.ts';
+import { isBefore } from '../http/version.ts';
 import { type EngineAddress, engineAddress } from './address.ts';
 
 /** How long an engine may take to answer a short question, in ms. */
@@ -130,6 +131,12 @@ export class Behind {
       }
     }
     return (await this.#askVersion()).value;
+  }
+
+  /** A path under an API version, or under the engine's newest, if that is older. */
+  async pathAt(version: string, path: string): Promise<string> {
+    const newest = (await this.version()) ?? version;
+    return `/v${isBefore(newest, version) ? newest : version}${path}`;
   }
 
   #askVersion(): Promise<KnownVersion> {

@@ -6,13 +6,14 @@ import { toDrydockError } from '../../../errors/index.ts';
 import type { ApiHost } from '../../shared/host.ts';
 import { jsonObject, readBody } from '../http/body.ts';
 import { readPlatform } from '../http/platform.ts';
-import type { Call } from '../http/route.ts';
+import type { Call, Route } from '../http/route.ts';
 import { parseTarget } from '../http/target.ts';
 import { isBefore, newestVersion } from '../http/version.ts';
 import { refuseUpgrade } from '../routes/upgrades.ts';
 import type { Behind } from './behind.ts';
 import { handBack } from './hand-back.ts';
 import { HandOver } from './hand-over.ts';
+import { bringHere, lookThere, seenBehind } from './images-there.ts';
 import { ask, passBack, passOn } from './pass-on.ts';
 import { engineScope, givesAway, runtimePart, shownPath } from './paths.ts';
 import { splice } from './splice.ts';
@@ -54,6 +55,27 @@ export class Front {
       await this.#handOver.ensure(Image, readPlatform(query.text('platform')), signal);
     }
     await passOn(this.#behind, request, response, signal, body);
+  }
+
+  /**
+   * Sees to an image that the engine alone has, before its route does: a look at it is answered by the engine, which is
+   * told by true; to be tagged, pushed or saved it is taken over. Callers who may not look at the engine see none.
+   */
+  async takesImage(call: Call, { path, suffix = '' }: Route): Promise<boolean> {
+    const { authority, name, query, request, response, signal } = call;
+    const behind = seenBehind(this.#host, authority);
+    if (behind === undefined) return false;
+    const bring = (its: string) => bringHere(this.#host, behind, its, signal);
+    if (path === '/images/get') for (const each of query.all('names')) await bring(each);
+    if (path !== '/images/*') return false;
+    if (['/json', '/history'].includes(suffix)) {
+      if ((await lookThere(this.#host, behind, name, signal)) === undefined) return false;
+      await passOn(behind, request, response, signal);
+      return true;
+    }
+    const tag = suffix === '/push' ? query.text('tag') : '';
+    if (['/tag', '/push', '/get'].includes(suffix)) await bring(tag === '' ? name : `${name}:${tag}`);
+    return false;
   }
 
   /** Has the engine commit a container, and takes the image over before the client hears of it. */

@@ -1,7 +1,7 @@
 /** Answers that show Drydock and the engine behind it as one. */
 import { toDrydockError } from '../../../errors/index.ts';
-import { isBefore } from '../http/version.ts';
 import type { Behind } from './behind.ts';
+import type { EngineSummary } from './images-there.ts';
 import { boundedLines } from './lines.ts';
 
 type Json = Record<string, unknown>;
@@ -75,13 +75,13 @@ export async function engineComponents(behind: Behind, signal: AbortSignal): Pro
 /** The engine's containers and volumes for `/system/df`; undefined while it cannot be reached. */
 export async function engineUsage(behind: Behind, signal: AbortSignal): Promise<EngineUsage | undefined> {
   // Later versions tell of them in another form.
-  const newest = (await behind.version()) ?? '1.51';
-  const path = `/v${isBefore(newest, '1.51') ? newest : '1.51'}/system/df`;
+  const path = await behind.pathAt('1.51', '/system/df');
   return behind.json<EngineUsage>(path, signal).catch(() => undefined);
 }
 
-/** What the engine keeps for its containers. */
+/** What the engine keeps. */
 interface EngineUsage {
+  Images?: EngineSummary[] | null;
   Containers?: { ImageID?: string; State?: string; SizeRw?: number }[] | null;
   Volumes?: { UsageData?: { Size?: number; RefCount?: number } | null }[] | null;
 }

@@ -3,6 +3,7 @@
 import { cachesOf } from '../../../auth/index.ts';
 import { listedImages } from '../../../images/index.ts';
 import { diskUsage, type UsageRecord } from '../../../upkeep/index.ts';
+import { onlyThere, seenBehind } from '../behind/images-there.ts';
 import { engineUsage } from '../behind/merge.ts';
 import { apiError } from '../http/errors.ts';
 import type { Call, Route } from '../http/route.ts';
@@ -39,15 +40,15 @@ async function df({ host, query, version, authority, signal }: Call) {
   const tell = (name: string, usage: KindUsage, items: readonly object[]) => {
     if (!isBefore(version, '1.52')) json[name] = verbose ? { ...usage, Items: items } : usage;
   };
-  const looks = authority.scopes.has('engine:read');
-  const behind = host.behind && looks ? await engineUsage(host.behind, signal) : undefined;
+  const seen = seenBehind(host, authority);
+  const behind = seen && (await engineUsage(seen, signal));
   const containers = behind?.Containers ?? [];
   if (wants('image')) {
     const images = await listedImages(engine.store);
     const { total, shared, size } = await layerSizes(engine.store, images);
     const using = ({ id, target }: (typeof images)[number]) =>
       containers.filter(({ ImageID }) => ImageID === id || ImageID === target.digest).length;
-    const items = images.map((image) =>
+    const own = images.map((image) =>
       summaryOf(image, {
         version,
         size: size.get(image.id) ?? 0,
@@ -55,12 +56,19 @@ async function df({ host, query, version, authority, signal }: Call) {
         containers: using(image),
       }),
     );
-    if (isOld) Object.assign(json, { LayersSize: total, Images: items });
+    // A name that only the engine has may be one of an image of ours: its bytes are there all the same.
+    const there = onlyThere(behind?.Images ?? [], images);
+    const bytes = (list: typeof there) => list.reduce((sum, { Size }) => sum + Size, 0);
+    const all = total + bytes(there);
+    const items = [...own, ...there];
+    if (isOld) Object.assign(json, { LayersSize: all, Images: items });
     const active = images.filter((image) => using(image) > 0);
     // What an image that is in use shares with others stays with it.
     const held = active.reduce((sum, { id }) => sum + (size.get(id) ?? 0), 0);
-    const reclaimable = Math.max(0, total - held);
-    tell('ImageUsage', usageOf(images.length, active.length, total, reclaimable), items);
+    const activeThere = there.filter(({ Containers = 0 }) => Containers > 0);
+    const reclaimable = Math.max(0, all - held - bytes(activeThere));
+    const count = active.length + activeThere.length;
+    tell('ImageUsage', usageOf(items.length, count, all, reclaimable), items);
   }
   if (wants('container')) {
     if (isOld) json.Containers = containers;

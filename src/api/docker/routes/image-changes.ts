@@ -11,6 +11,7 @@ import {
 } from '../../../images/index.ts';
 import { familiarName } from '../../../oci/index.ts';
 import { isDue, nextTurn } from '../../../workers/index.ts';
+import { pruneOnlyThere, seenBehind } from '../behind/images-there.ts';
 import { imagesInUse } from '../behind/merge.ts';
 import { pruneThere, type RemovedRow, removeThere } from '../behind/remove-there.ts';
 import { apiError } from '../http/errors.ts';
@@ -91,10 +92,11 @@ async function told(
 }
 
 /**
- * Removes images, and the engine's copies of them. Those stay that containers of the engine behind were made from.
+ * Removes images, the engine's copies of them, and the images that the engine alone has. Those stay that containers of
+ * the engine were made from.
  */
 async function prune(call: Call) {
-  const { host, query, signal } = call;
+  const { host, query, authority, signal } = call;
   const filters = readFilters(query, pruneImageFilters);
   const used = host.behind === undefined ? undefined : await imagesInUse(host.behind, signal);
   const before = host.behind && (await listedImages(host.engine.store));
@@ -111,8 +113,12 @@ async function prune(call: Call) {
   }
   const gone: RemovedRow[] = [];
   for (const image of removed) for (const item of await told(host, image)) gone.push(item);
-  host.events.emit('image', 'prune', '', { reclaimed: String(reclaimed) });
-  const report = { ImagesDeleted: gone.length === 0 ? null : gone, SpaceReclaimed: reclaimed };
+  const seen = seenBehind(host, authority);
+  const there = seen && (await pruneOnlyThere(host, seen, query.text('filters'), signal));
+  gone.push(...(there?.rows ?? []));
+  const all = reclaimed + (there?.reclaimed ?? 0);
+  host.events.emit('image', 'prune', '', { reclaimed: String(all) });
+  const report = { ImagesDeleted: gone.length === 0 ? null : gone, SpaceReclaimed: all };
   return pruned(
     call,
     report,

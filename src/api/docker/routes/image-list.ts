@@ -7,9 +7,11 @@ import {
   type ListedImage,
   listedImages,
 } from '../../../images/index.ts';
+import { type EngineSummary, imagesThere, seenBehind } from '../behind/images-there.ts';
 import { imagesInUse } from '../behind/merge.ts';
 import { readFilters } from '../http/query.ts';
 import type { Call, Route } from '../http/route.ts';
+import { parseTarget } from '../http/target.ts';
 import { isBefore } from '../http/version.ts';
 import { Identities } from '../identity.ts';
 import { layerSizes } from '../images.ts';
@@ -19,7 +21,7 @@ export const imageListRoutes: Route[] = [
   { method: 'GET', path: '/images/json', scopes: ['images:read'], handle: list },
 ];
 
-async function list({ host, query, version, authority, signal }: Call) {
+async function list({ host, query, version, authority, request, signal }: Call) {
   const { store } = host.engine;
   const filters = new Map(readFilters(query, imageFilters));
   // Clients of API versions before 1.25 name an image this way.
@@ -51,7 +53,16 @@ async function list({ host, query, version, authority, signal }: Call) {
         : {}),
     })),
   );
-  return { json };
+  const { search } = parseTarget(request.url ?? '');
+  const there = await imagesThere(seenBehind(host, authority), all, { version, search, signal });
+  return { json: newestFirst(json, there) };
+}
+
+/** Both lists as one, newest first. */
+function newestFirst(ours: Record<string, unknown>[], theirs: readonly EngineSummary[]): object[] {
+  if (theirs.length === 0) return ours;
+  const created = ({ Created }: { Created?: unknown }) => Number(Created);
+  return [...ours, ...theirs].sort((a, b) => created(b) - created(a));
 }
 
 /** docker's ImageSummary. */

@@ -9,6 +9,7 @@ import { hostPlatform } from '../../../oci/index.ts';
 import { parseInsecure } from '../../../registry/index.ts';
 import { version } from '../../../version.ts';
 import type { ApiHost } from '../../shared/host.ts';
+import { imagesThere, seenBehind } from '../behind/images-there.ts';
 import { engineComponents, mergedInfo } from '../behind/merge.ts';
 import type { Call, Route } from '../http/route.ts';
 import { isBefore, newestVersion, oldestVersion } from '../http/version.ts';
@@ -88,9 +89,10 @@ async function showVersion({ host, signal, response }: Call) {
   };
 }
 
-async function info({ host, version: api, signal }: Call) {
+async function info({ host, version: api, authority, signal }: Call) {
   const { store } = host.engine;
-  const images = (await listedImages(store)).length;
+  const ours = await listedImages(store);
+  const there = await imagesThere(seenBehind(host, authority), ours, { version: api, signal });
   const insecure = parseInsecure(host.insecureRegistries);
   // As dockerd tells them: whole URLs that end with a slash.
   const mirrors = host.registryMirrors.map(
@@ -103,7 +105,7 @@ async function info({ host, version: api, signal }: Call) {
     ContainersRunning: 0,
     ContainersPaused: 0,
     ContainersStopped: 0,
-    Images: images,
+    Images: ours.length + there.length,
     Driver: store.snapshotter === 'native' ? 'vfs' : containerd ? store.snapshotter : 'overlay2',
     // What clients take for "the containerd store is on".
     DriverStatus: containerd
