@@ -49,6 +49,10 @@ const renamed: Record<string, Reader> = {
   'max-concurrent-downloads': (value) => ({ 'max-concurrent-downloads': count(value) }),
   'max-concurrent-uploads': (value) => ({ 'max-concurrent-uploads': count(value) }),
   'max-download-attempts': (value) => ({ 'max-download-attempts': count(value) }),
+  'host-gateway-ip': (value) => ({ 'network-host-gateway': [text(value)] }),
+  'host-gateway-ips': (value) => ({ 'network-host-gateway': texts(value) }),
+  // 0 is dockerd's word for: as it comes.
+  mtu: (value) => (Number(count(value)) === 0 ? undefined : { 'network-mtu': count(value) }),
   'metrics-addr': (value) => ({ 'metrics-address': text(value) }),
   'selinux-enabled': (value) => ({ selinux: truth(value) }),
   containerd: (value) => ({ 'containerd-address': text(value) }),
@@ -141,9 +145,9 @@ const ofContainers = new Set(
   (
     'bip bip6 bridge bridge-accept-fwmark containerd-plugins-namespace cpu-rt-period cpu-rt-runtime cri-containerd ' +
     'default-address-pools default-cgroupns-mode default-gateway default-gateway-v6 default-ipc-mode ' +
-    'default-network-opts exec-opts exec-root fixed-cidr fixed-cidr-v6 host-gateway-ip host-gateway-ips icc init ' +
+    'default-network-opts exec-opts exec-root fixed-cidr fixed-cidr-v6 icc init ' +
     'init-path ip ip-forward ip-forward-no-drop ip-masq ip6tables iptables ipv6 labels live-restore log-driver ' +
-    'log-opts mtu network-control-plane-mtu network-diagnostic-port no-new-privileges node-generic-resources ' +
+    'log-opts network-control-plane-mtu network-diagnostic-port no-new-privileges node-generic-resources ' +
     'oom-score-adjust pidfile storage-opts swarm-default-advertise-addr userland-proxy userland-proxy-path tls ' +
     'http-proxy-warning firewall-backend allow-direct-routing nri raw-logs api-cors-header restart ' +
     'allow-nondistributable-artifacts shutdown-delay'

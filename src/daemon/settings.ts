@@ -109,6 +109,16 @@ export const settings = {
     value: 'WHEN',
     help: 'When steps may ask services of this host: never, asked (by host-gateway, the default) or always',
   },
+  'network-host-gateway': {
+    type: 'list',
+    value: 'ADDRESS',
+    help: 'What host-gateway stands for in --add-host (default: where steps find this host)',
+  },
+  'network-mtu': {
+    type: 'string',
+    value: 'BYTES',
+    help: "Largest packet of steps' networks (default: of the uplinks)",
+  },
   'network-mode': {
     type: 'string',
     value: 'MODE',

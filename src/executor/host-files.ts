@@ -8,10 +8,14 @@ interface ExtraHost {
 }
 
 /**
- * The text of /etc/hosts. `host-gateway` is the host's address as the step sees it (`hostAddress`). Throws `invalid` for
+ * The text of /etc/hosts. `host-gateway` is the host's addresses as the step sees them (`hostGateway`). Throws `invalid` for
  * text that is no address.
  */
-export function hostsFile(hostname: string, extra: readonly ExtraHost[], hostAddress: string): string {
+export function hostsFile(
+  hostname: string,
+  extra: readonly ExtraHost[],
+  hostGateway: readonly string[],
+): string {
   const rows = [
     `127.0.0.1\tlocalhost ${hostname}`,
     '::1\tlocalhost ip6-localhost ip6-loopback',
@@ -20,8 +24,11 @@ export function hostsFile(hostname: string, extra: readonly ExtraHost[], hostAdd
     'ff02::1\tip6-allnodes',
     'ff02::2\tip6-allrouters',
   ];
-  for (const { host, ip } of extra) {
-    const address = (ip === 'host-gateway' ? hostAddress : ip).replace(/^\[(.*)\]$/, '$1');
+  const each = extra.flatMap(({ host, ip }) =>
+    (ip === 'host-gateway' ? hostGateway : [ip]).map((address) => ({ host, ip: address })),
+  );
+  for (const { host, ip } of each) {
+    const address = ip.replace(/^\[(.*)\]$/, '$1');
     if (ipFamily(address) === 0 || !/^[^\s#]+$/.test(host)) {
       throw fail('invalid', 'exec', `invalid extra host ${JSON.stringify(`${host}:${ip}`)}`, {
         hint: 'Write --add-host NAME:ADDRESS, with an IP address or host-gateway.',

@@ -56,7 +56,7 @@ export const hostFiles = ['/etc/resolv.conf', '/etc/hosts'];
 export function hostFileMounts(
   spec: ExecSpec,
   bundle: string,
-  { resolv, hostAddress }: StepNetwork,
+  { resolv, hostGateway }: StepNetwork,
   hosts = 'hosts',
 ): AssemblyMount[] {
   const file = (dest: string, name: string, text: string): AssemblyMount => {
@@ -67,6 +67,6 @@ export function hostFileMounts(
   const hostname = spec.hostname || 'buildkitsandbox';
   return [
     file('/etc/resolv.conf', 'resolv.conf', resolv),
-    file('/etc/hosts', hosts, hostsFile(hostname, spec.extraHosts, hostAddress)),
+    file('/etc/hosts', hosts, hostsFile(hostname, spec.extraHosts, hostGateway)),
   ];
 }

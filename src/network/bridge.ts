@@ -12,13 +12,17 @@ interface BridgeSettings {
   subnets: readonly string[];
   denied: readonly string[];
   hostAccess: HostAccess;
+  /** Addresses of this host, besides the links' own, that steps may ask which were given `host-gateway`. */
+  hostGateway?: readonly string[];
+  mtu?: number;
   /** The tools that may set the rules; default: all that are known. */
   tools?: readonly FirewallTool[];
 }
 
 /** Sets the rules, if no other process has. Throws what `joinShared` throws. */
 export async function openBridge(settings: BridgeSettings): Promise<Provider> {
-  const shared = await runTask('network.join', settings, { waits: true });
+  const { mtu, ...sharing } = settings;
+  const shared = await runTask('network.join', sharing, { waits: true });
   const { key, folder, subnet4, subnet6 } = shared;
   const prefixes = prefixesOf(key);
   const hostAddress = nthAddress(subnet4, 1);
@@ -32,7 +36,7 @@ export async function openBridge(settings: BridgeSettings): Promise<Provider> {
         parity: asksHost ? 1 : 0,
         subnet4,
         subnet6,
-        mtu: packetSize(hostRoutes().uplinks),
+        mtu: mtu ?? packetSize(hostRoutes().uplinks),
         first: ++last,
       } as const;
       const made = await runTask('network.make', { link, folder }, { waits: true });

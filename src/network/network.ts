@@ -72,6 +72,16 @@ class Networks implements Network {
         hint: 'Name its file: network-cni-config, or cniConfigPath in buildkitd.toml.',
       });
     }
+    if (options.mtu !== undefined && options.cni?.configPath !== undefined) {
+      throw fail('invalid', 'client', 'network-mtu (mtu) is of no use with CNI: its plugins make the links', {
+        hint: 'Write "mtu" into the CNI configuration.',
+      });
+    }
+  }
+
+  /** What `host-gateway` stands for where the host is found at this address. */
+  #gateway(hostAddress: string): readonly string[] {
+    return this.#options.hostGateway ?? [hostAddress];
   }
 
   #denied(): readonly string[] {
@@ -94,7 +104,7 @@ class Networks implements Network {
     const network: StepNetwork = {
       kind: 'own',
       namespace: `/proc/${process.pid}/fd/${prepared.fd}`,
-      hostAddress: prepared.hostAddress,
+      hostGateway: this.#gateway(prepared.hostAddress),
       heldByRoutes: kind !== 'bridge',
       resolv: prepared.resolver.text,
       release: (isClean = false) => {
@@ -139,13 +149,14 @@ class Networks implements Network {
       isHost: egress === 'host',
       denied: this.#denied().map((net) => parseSubnet(net, 'network-deny')),
       hosts,
+      hostGateway: this.#options.hostGateway,
       isStep: (address: string) => this.isStep(address),
     };
     const proxy = await openProxy({ gate, check, variables, trusted: this.#options.trusted ?? [] });
     const network: StepNetwork = {
       ...proxy,
       kind: 'own',
-      hostAddress: loopback,
+      hostGateway: this.#gateway(loopback),
       resolv: '',
       release: () => {
         if (!this.#held.delete(network)) return;
@@ -159,7 +170,7 @@ class Networks implements Network {
 
   #plain(kind: 'host' | 'none'): StepNetwork {
     const resolv = settledResolv(hostResolv(), this.#options.dns);
-    return { kind, hostAddress: loopback, resolv, release() {} };
+    return { kind, hostGateway: this.#gateway(loopback), resolv, release() {} };
   }
 
   #usual(): Promise<Way | undefined> {
@@ -204,10 +215,18 @@ class Networks implements Network {
     const configPath = name === usual ? this.#options.cni?.configPath : this.find(name);
     const denied = this.#denied();
     const { subnets = [], hostAccess = 'asked', cni, poolSize = defaultPoolSize } = this.#options;
+    const { hostGateway = [], mtu } = this.#options;
     const open = {
       bridge: async () =>
-        (await import('./bridge.ts')).openBridge({ folder: sharedFolder, subnets, denied, hostAccess }),
-      pasta: async () => (await import('./pasta.ts')).openPasta({ folder: this.#folder, denied, hostAccess }),
+        (await import('./bridge.ts')).openBridge({
+          ...{ folder: sharedFolder, subnets, denied, hostAccess },
+          ...{ hostGateway, mtu },
+        }),
+      pasta: async () =>
+        (await import('./pasta.ts')).openPasta({
+          ...{ folder: this.#folder, denied, hostAccess },
+          ...{ hostGateway, mtu },
+        }),
       cni: async () =>
         (await import('./cni.ts')).openCni({
           folder: join(this.#folder, 'cni'),
@@ -287,7 +306,8 @@ class Networks implements Network {
   }
 
   isHost(address: string): boolean {
-    return this.#ways.some(({ provider }) => provider.hostAddress === address);
+    const isIts = ({ provider }: Way) => provider.hostAddress === address;
+    return this.#ways.some(isIts) || this.#options.hostGateway?.includes(address) === true;
   }
 
   isStep(address: string): boolean {
@@ -307,10 +327,12 @@ class Networks implements Network {
     const way = await this.#usual();
     if (way === undefined) {
       const kind = mode === 'none' ? 'none' : 'host';
-      return { kind, hostAddress: loopback, subnets: [], shortfall: this.#shortfall };
+      const [hostAddress = loopback] = this.#gateway(loopback);
+      return { kind, hostAddress, subnets: [], shortfall: this.#shortfall };
     }
     const { kind, provider } = way;
-    return { kind, hostAddress: provider.hostAddress, subnets: provider.subnets.map(subnetText) };
+    const [hostAddress = loopback] = this.#gateway(provider.hostAddress);
+    return { kind, hostAddress, subnets: provider.subnets.map(subnetText) };
   }
 
   async close(): Promise<void> {

@@ -22,6 +22,9 @@ interface PastaSettings {
   folder: string;
   denied: readonly string[];
   hostAccess: HostAccess;
+  /** Addresses of this host that steps may ask which were given `host-gateway`; default: its first. */
+  hostGateway?: readonly string[];
+  mtu?: number;
 }
 
 /** How long the program may take to connect a namespace, ms. */
@@ -32,7 +35,8 @@ const path = `${process.env.PATH ?? ''}:/usr/local/bin:/usr/bin:/bin`;
 const inner = { address: '10.0.2.100', gateway: '10.0.2.2' };
 
 /** Finds pasta or slirp4netns. Throws `unavailable` where neither is installed, or there is no /dev/net/tun. */
-export async function openPasta({ folder, denied, hostAccess }: PastaSettings): Promise<Provider> {
+export async function openPasta(settings: PastaSettings): Promise<Provider> {
+  const { folder, denied, hostAccess, hostGateway = [], mtu } = settings;
   const program = (['pasta', 'slirp4netns'] as const).find(isInstalled);
   if (program === undefined) {
     throw fail('unavailable', 'exec', 'neither pasta nor slirp4netns is installed', {
@@ -64,7 +68,8 @@ export async function openPasta({ folder, denied, hostAccess }: PastaSettings): 
       const own = hostAddresses();
       const [hostAddress = '127.0.0.1'] = own;
       const mayAsk = (address: string) =>
-        hostAccess === 'always' || (hostAccess === 'asked' && asksHost && address === hostAddress);
+        hostAccess === 'always' ||
+        (hostAccess === 'asked' && asksHost && [hostAddress, ...hostGateway].includes(address));
       const prohibited: Subnet[] = [
         ...refused,
         ...own.filter((each) => !mayAsk(each)).map((each) => parseSubnet(each, 'address')),
@@ -80,12 +85,10 @@ export async function openPasta({ folder, denied, hostAccess }: PastaSettings): 
         for (const each of [fd, dns.udp, dns.tcp, ...counters]) closeFd(each);
       };
       try {
-        const { child, index } = await start(
-          program,
-          { fd, inside },
-          place,
-          hostAccess === 'always' || asksHost,
-        );
+        const { child, index } = await start(program, { fd, inside }, place, {
+          otherAddress: hostAccess === 'always' || asksHost,
+          mtu,
+        });
         running.add(child);
         child.once('exit', () => running.delete(child));
         try {
@@ -137,9 +140,9 @@ async function start(
   program: 'pasta' | 'slirp4netns',
   { fd, inside }: { fd: number; inside: Netlink },
   place: string,
-  otherAddress: boolean,
+  how: { otherAddress: boolean; mtu: number | undefined },
 ): Promise<{ child: ChildProcess; index: number }> {
-  const args = program === 'pasta' ? pastaArgs(place, otherAddress) : slirpArgs(place);
+  const args = program === 'pasta' ? pastaArgs(place, how) : slirpArgs(place, how);
   const child = spawn('setpriv', [...wrapper, place, program, ...args], {
     env: { PATH: path, LC_ALL: 'C' },
     stdio: ['ignore', 'ignore', 'pipe', fd],
@@ -180,7 +183,7 @@ const wrapper = [
   ...['sh', '-c', 'mount --no-canonicalize --bind /proc/self/fd/3 "$0" && exec "$@"'],
 ];
 
-function pastaArgs(place: string, otherAddress: boolean): string[] {
+function pastaArgs(place: string, { otherAddress, mtu }: Parameters<typeof start>[3]): string[] {
   return [
     ...[
       '--foreground',
@@ -193,14 +196,15 @@ function pastaArgs(place: string, otherAddress: boolean): string[] {
     // Nothing of the host's loopback, neither by its ports nor behind the gateway's address.
     ...['--tcp-ports', 'none', '--udp-ports', 'none', '--tcp-ns', 'none', '--udp-ns', 'none', '--no-map-gw'],
     ...(otherAddress ? ['--address', inner.address, '--netmask', '24', '--gateway', inner.gateway] : []),
+    ...(mtu === undefined ? [] : ['--mtu', String(mtu)]),
     ...['--netns', place],
   ];
 }
 
 /** IPv4 alone: its way out for IPv6 is a link-local router, and steps reach no link-local address. */
-function slirpArgs(place: string): string[] {
+function slirpArgs(place: string, { mtu = 65_520 }: Pick<Parameters<typeof start>[3], 'mtu'>): string[] {
   return [
-    ...['--configure', '--disable-host-loopback', '--disable-dns', '--mtu', '65520'],
+    ...['--configure', '--disable-host-loopback', '--disable-dns', '--mtu', String(mtu)],
     ...['--netns-type', 'path', place, 'eth0'],
   ];
 }

@@ -2,6 +2,7 @@
  * The rules that lead steps out of their networks and keep them from the host, as texts for nft (nft(8)) and for
  * iptables-restore (iptables-extensions(8)). Pure.
  */
+import { ipFamily } from '../words/index.ts';
 import { nthAddress, type Subnet, subnetText } from './addresses.ts';
 import { linkPrefix } from './names.ts';
 
@@ -18,6 +19,8 @@ export interface RulePlan {
   denied: readonly Subnet[];
   /** What a step may ask of this host: nothing, only when it was given `host-gateway`, or everything but loopback. */
   hostAccess: HostAccess;
+  /** The addresses that `host-gateway` stands for, if they are others than the links' own. */
+  hostGateway: readonly string[];
   /** The interfaces that forward only for steps; what else comes in by them is not forwarded. */
   guarded: readonly string[];
   /**
@@ -39,7 +42,7 @@ const tableName = (key: string) => `drydock_${key}`;
 
 /** The script for `nft -f -`. It puts the whole table in the place of one that is there. */
 export function nftRules(plan: RulePlan): string {
-  const { key, subnet4, subnet6, denied, hostAccess, guarded, strict } = plan;
+  const { key, subnet4, subnet6, denied, hostAccess, hostGateway, guarded, strict } = plan;
   const { all, asking } = prefixesOf(key);
   const table = `inet ${tableName(key)}`;
   const nets = (family: 4 | 6) => denied.filter((net) => net.family === family).map(subnetText);
@@ -56,6 +59,7 @@ export function nftRules(plan: RulePlan): string {
   const gateways = [
     `ip daddr ${nthAddress(subnet4, 1)} accept`,
     ...(subnet6 === undefined ? [] : [`ip6 daddr ${nthAddress(subnet6, 1)} accept`]),
+    ...hostGateway.map((address) => `${ipFamily(address) === 4 ? 'ip' : 'ip6'} daddr ${address} accept`),
   ];
   // A forged source would make a packet part of a connection of the host's or of another step's.
   const sources = [
@@ -139,7 +143,7 @@ export function iptablesRules(plan: RulePlan, family: 4 | 6): string {
   // A program that tries TCP hears of it at once.
   const reset = '-j REJECT --reject-with tcp-reset';
   const state = '-m conntrack --ctstate RELATED,ESTABLISHED';
-  const gateway = nthAddress(subnet, 1);
+  const gateways = [nthAddress(subnet, 1), ...plan.hostGateway.filter((each) => ipFamily(each) === family)];
   const rules: Record<string, string[]> = {
     SRC: [
       `! ${steps} -j RETURN`,
@@ -155,7 +159,7 @@ export function iptablesRules(plan: RulePlan, family: 4 | 6): string {
           )
         : ['-d 127.0.0.0/8 -j DROP']),
       ...(hostAccess === 'always' ? ['-j RETURN'] : []),
-      ...(hostAccess === 'asked' ? [`-i ${asking}+ -d ${gateway} -j RETURN`] : []),
+      ...(hostAccess === 'asked' ? gateways.map((each) => `-i ${asking}+ -d ${each} -j RETURN`) : []),
       `-p tcp ${reset}`,
       `-j ${prohibit}`,
     ],

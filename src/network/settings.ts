@@ -1,5 +1,6 @@
 /** Reads an operator's settings of the networks of steps from text. Pure. */
 import { fail, nearest } from '../errors/index.ts';
+import { ipFamily } from '../words/index.ts';
 import { parseSubnet } from './addresses.ts';
 import type { HostAccess } from './rules.ts';
 import type { NetworkMode, NetworkOptions } from './types.ts';
@@ -13,6 +14,8 @@ const readers = {
   'network-subnet': (name, text) => ({ subnets: subnetsOf(name, text) }),
   'network-deny': (name, text) => ({ denied: text === 'none' ? [] : networksOf(name, text) }),
   'network-host-access': (name, text) => ({ hostAccess: oneOf(name, text, hostAccesses) }),
+  'network-host-gateway': (name, text) => ({ hostGateway: addressesOf(name, text) }),
+  'network-mtu': (name, text) => ({ mtu: packetSizeOf(name, text) }),
   'network-pool-size': (name, text) => ({ poolSize: countOf(name, text) }),
   'network-cni-config': (_name, text) => ({ cni: { configPath: text } }),
   'network-cni-plugins': (_name, text) => ({ cni: { binaryPath: text } }),
@@ -85,6 +88,31 @@ function subnetsOf(name: string, text: string): string[] {
     }
   }
   return list;
+}
+
+/** One address of IPv4, one of IPv6, or both: IPv4 comes first. */
+function addressesOf(name: string, text: string): string[] {
+  const list = listOf(text).map((each) => each.replace(/^\[(.*)\]$/, '$1'));
+  const families = list.map(ipFamily);
+  if (families.includes(0) || new Set(families).size !== list.length) {
+    throw fail(
+      'invalid',
+      'client',
+      `invalid ${name} ${JSON.stringify(text)}: want an address of IPv4, of IPv6, or both`,
+    );
+  }
+  return list.sort((a, b) => ipFamily(a) - ipFamily(b));
+}
+
+/** IPv6 wants 1280 bytes at least. */
+function packetSizeOf(name: string, text: string): number {
+  const size = /^\d{1,5}$/.test(text) ? Number(text) : 0;
+  if (size >= 1280 && size <= 65_535) return size;
+  throw fail(
+    'invalid',
+    'client',
+    `invalid ${name} ${JSON.stringify(text)}: want a number from 1280 to 65535`,
+  );
 }
 
 function countOf(name: string, text: string): number {

@@ -31,6 +31,7 @@ interface SharedSettings {
   subnets: readonly string[];
   denied: readonly string[];
   hostAccess: HostAccess;
+  hostGateway?: readonly string[];
   tools?: readonly FirewallTool[];
 }
 
@@ -117,8 +118,9 @@ export function noteForwarding(folder: string, files: readonly string[]): void {
  */
 function keyOf(settings: SharedSettings): string {
   const { dev, ino } = statSync(settings.folder);
-  const { subnets, denied, hostAccess } = settings;
-  const text = JSON.stringify([rulesVersion, dev, ino, ownNamespace(), subnets, denied, hostAccess]);
+  const { subnets, denied, hostAccess, hostGateway = [] } = settings;
+  const rules = [subnets, denied, hostAccess, ...hostGateway];
+  const text = JSON.stringify([rulesVersion, dev, ino, ownNamespace(), ...rules]);
   return createHash('sha256').update(text).digest('hex').slice(0, 4);
 }
 
@@ -181,8 +183,9 @@ function setUp(folder: string, key: string, settings: SharedSettings): Note {
     const guarded = guardedIn(forwarding);
     note.hasGuard = guarded.length > 0;
     const denied = settings.denied.map((text) => parseSubnet(text, 'network-deny'));
-    const { hostAccess } = settings;
-    Object.assign(note, setRules({ key, subnet4, subnet6, denied, hostAccess, guarded }, settings.tools));
+    const { hostAccess, hostGateway = [] } = settings;
+    const plan = { key, subnet4, subnet6, denied, hostAccess, hostGateway, guarded };
+    Object.assign(note, setRules(plan, settings.tools));
     write();
     return note;
   } catch (err) {

@@ -33,8 +33,8 @@ export interface StepNetwork {
   readonly kind: 'own' | 'host' | 'none';
   /** The path of the namespace, while the network is held. */
   readonly namespace?: string;
-  /** The address at which the step finds this host. */
-  readonly hostAddress: string;
+  /** The addresses that `host-gateway` stands for: where the step finds this host, or the operator's in its place. */
+  readonly hostGateway: readonly string[];
   /**
    * Whether it is only the routes of the namespace that keep the step from this host. Packets that it makes up itself
    * (CAP_NET_RAW) would go past them.
@@ -85,7 +85,7 @@ export interface Network {
 /** How steps are connected. */
 export interface NetworkState {
   kind: 'bridge' | 'cni' | 'pasta' | 'host' | 'none';
-  /** The address at which steps find this host, for clients that write it into their builds. */
+  /** The first address that `host-gateway` stands for, for clients that write it into their builds. */
   hostAddress: string;
   /** The networks of which steps have their addresses. */
   subnets: string[];
@@ -113,6 +113,10 @@ export interface NetworkOptions {
    * plugins.
    */
   hostAccess?: HostAccess;
+  /** What `host-gateway` stands for, IPv4 before IPv6; default: the address at which steps find this host. */
+  hostGateway?: readonly string[];
+  /** The bytes of the largest packet of steps (bridge, pasta); default: what the uplinks take, 1500 at most. */
+  mtu?: number;
   /** How many networks are kept ready at most; default 16. */
   poolSize?: number;
   /** Keeps networks ready between builds, and not only for steps that are announced. */

@@ -190,14 +190,15 @@ const obeyed: Record<string, unknown> = {
     tlscacert: '/a',
     tlscert: '/b',
   },
+  ...{ 'host-gateway-ip': '192.0.2.7', 'host-gateway-ips': ['192.0.2.7', '2001:db8::7'], mtu: 1400 },
   ...{ tlskey: '/c', tlsverify: true, 'userns-remap': 'default' },
 };
 const told =
   'allow-direct-routing api-cors-header bip bip6 bridge containerd-plugins-namespace cpu-rt-period cpu-rt-runtime ' +
   'cri-containerd default-address-pools default-cgroupns-mode default-gateway default-gateway-v6 default-ipc-mode ' +
-  'default-network-opts exec-opts exec-root fixed-cidr fixed-cidr-v6 host-gateway-ip host-gateway-ips icc init ' +
+  'default-network-opts exec-opts exec-root fixed-cidr fixed-cidr-v6 icc init ' +
   'init-path ip ip-forward ip-forward-no-drop ip-masq ip6tables iptables ipv6 labels live-restore log-driver ' +
-  'log-opts mtu network-control-plane-mtu network-diagnostic-port no-new-privileges node-generic-resources pidfile ' +
+  'log-opts network-control-plane-mtu network-diagnostic-port no-new-privileges node-generic-resources pidfile ' +
   'raw-logs restart storage-opts swarm-default-advertise-addr tls userland-proxy userland-proxy-path';
 const refused: Record<string, unknown> = { 'authorization-plugins': ['x'], rootless: true };
 

@@ -13,6 +13,8 @@ export interface Gate {
   isStep(address: string): boolean;
   /** Names in the step's /etc/hosts. The host's own address is `host-gateway` there. */
   hosts: readonly { host: string; ip: string }[];
+  /** What `host-gateway` stands for; default: this host's first address. */
+  hostGateway?: readonly string[];
 }
 
 const never = ['127.0.0.0/8', '0.0.0.0/8', '224.0.0.0/3', '::/96', 'ff00::/8'].map((net) =>
@@ -20,7 +22,8 @@ const never = ['127.0.0.0/8', '0.0.0.0/8', '224.0.0.0/3', '::/96', 'ff00::/8'].m
 );
 
 /** Throws for an address that the step must not reach. */
-export function checkAddress(address: string, { isHost, denied, hosts, isStep }: Gate): void {
+export function checkAddress(address: string, gate: Gate): void {
+  const { isHost, denied, hosts, isStep } = gate;
   if (isHost) return;
   const own = Object.values(networkInterfaces())
     .flat()
@@ -29,17 +32,19 @@ export function checkAddress(address: string, { isHost, denied, hosts, isStep }:
     );
   const asksHost = hosts.some(({ ip }) => ip === 'host-gateway');
   // An address can be written in many ways.
-  const isOwn = own.some((each) => isIn(address, each)) && !(asksHost && address === ownAddress());
+  const isOwn = own.some((each) => isIn(address, each)) && !(asksHost && gatewayOf(gate).includes(address));
   if (isOwn || isStep(address) || [...never, ...denied].some((net) => isIn(address, net))) {
     throw Object.assign(new Error(`a step must not reach ${address}`), { code: 'EACCES' });
   }
 }
 
-/** The address at which this host's services are asked for a step that was given `host-gateway`. */
-function ownAddress(): string | undefined {
-  return Object.values(networkInterfaces())
+/** The addresses at which this host's services are asked for a step that was given `host-gateway`. */
+function gatewayOf({ hostGateway }: Gate): readonly string[] {
+  if (hostGateway !== undefined) return hostGateway;
+  const first = Object.values(networkInterfaces())
     .flat()
     .filter((each) => each !== undefined && !each.internal && each.family === 'IPv4')[0]?.address;
+  return [first ?? '127.0.0.1'];
 }
 
 /** A look-up for `net.connect`: what it returns was checked, so that a name cannot lead elsewhere a moment later. */
@@ -58,7 +63,7 @@ export function checkedLookup(gate: Gate): LookupFunction {
     };
     const listed = gate.hosts.filter(({ host }) => host.toLowerCase() === name.toLowerCase());
     if (listed.length > 0) {
-      const addresses = listed.map(({ ip }) => (ip === 'host-gateway' ? (ownAddress() ?? '127.0.0.1') : ip));
+      const addresses = listed.flatMap(({ ip }) => (ip === 'host-gateway' ? gatewayOf(gate) : [ip]));
       answer(
         null,
         addresses.map((address) => ({ address, family: isIP(address) })),

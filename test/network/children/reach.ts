@@ -95,7 +95,7 @@ const reached = {
   ownLoopback: await get('http://127.0.0.1:8001/'),
   hostAddress: await get(`http://${host}:8002/`),
   hostAddress6: await get(`http://[${host6}]:8002/`),
-  gateway: await get(`http://${step.hostAddress}:8002/`),
+  gateway: await get(`http://${step.hostGateway[0]}:8002/`),
   metadata: await get(`http://${metadata}/`),
   metadata6: await get(`http://[${metadata6}]/`),
   // A socket that is bound to an interface takes no other's routes.
