@@ -66,6 +66,8 @@ export function buildkitdSetup(
       // buildkitd serves plain TCP to whoever asks for it; the listener takes it on loopback alone.
       insecureTcp: true,
       metricsAddress: flags.metricsAddress ?? file.metricsAddress,
+      // Of Drydock's own setting (a variable) they are not.
+      debugPages: flags.metricsAddress !== undefined || file.metricsAddress !== undefined,
       imageStore: useContainerd ? 'containerd' : 'local',
       containerdAddress: useContainerd ? containerd.address : undefined,
       containerdNamespace: useContainerd ? (containerd.namespace ?? 'buildkit') : undefined,

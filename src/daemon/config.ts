@@ -25,6 +25,8 @@ export interface DaemonConfig
   insecureTcp?: boolean;
   /** `HOST:PORT` of a listener for health and metrics alone; undefined or empty: there is none. */
   metricsAddress?: string;
+  /** Whether the pages below `/debug/` are there, too, for this machine's own users. */
+  debugPages?: boolean;
   /** The address of the Docker engine to which requests for containers, volumes and networks go. */
   engine?: string;
   /** The oldest version of docker's API that clients may ask for. */

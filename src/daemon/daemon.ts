@@ -38,7 +38,7 @@ import { type ServiceManager, takeServiceManager } from './notify.ts';
 import { takePidLock } from './pid-lock.ts';
 import { Relief } from './relief.ts';
 import { Rest } from './rest.ts';
-import { openWatchedListener, type WatchedListener } from './watched-listener.ts';
+import { debugAccess, openWatchedListener, type WatchedListener } from './watched-listener.ts';
 
 /** A running daemon. `startDaemon` makes it; it serves until `stop`. */
 export interface Daemon {
@@ -208,7 +208,9 @@ class RunningDaemon implements Daemon {
     });
     if (metricsAddress) {
       const { network } = this.engine;
-      this.#watched = await openWatchedListener(metricsAddress, host, (peer) => network.isStep(peer));
+      const isStep = (peer: string) => network.isStep(peer);
+      const debug = this.#config.debugPages === true ? debugAccess(network) : undefined;
+      this.#watched = await openWatchedListener(metricsAddress, host, isStep, debug);
       undo().push(() => this.#watched?.close());
       this.#log('info', `health and metrics are at ${this.#watched.url}`);
     }

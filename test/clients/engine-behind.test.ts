@@ -1,11 +1,13 @@
 /** docker's CLI with one DOCKER_HOST: Drydock builds, a real dockerd behind it runs. */
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { copyFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { findImage, isHere } from '../../src/distribution/stored.ts';
+import { build } from '../../src/sdk/build.ts';
 import { type EngineFront, startEngineFront } from '../kit/engine-front.ts';
 import { onLocal } from '../kit/stores.ts';
 import { Terminal } from '../kit/terminal.ts';
@@ -111,6 +113,58 @@ onLocal('docker in front of an engine', (store) => {
     await docker(['rmi', 'again', 'reg.example/committed:1', id]);
     expect(await docker(['images', '-q', 'reg.example/committed'])).toBe('');
     await expect(docker(['commit', 'nosuch', 'x'])).rejects.toThrow('No such container: nosuch');
+  });
+
+  test('what was committed keeps the layers that were here, as they are here, when their image goes', async () => {
+    const { engine } = front.daemon;
+    const attrs = { name: 'zipped', compression: 'gzip', 'force-compression': 'true' };
+    await build({ engine, context, outputs: [{ type: 'image', attrs }] });
+    const base = (await findImage(engine.store, 'zipped')).image.document.layers;
+    await run('--name', 'made', 'zipped', 'sh', '-c', 'echo made > /made');
+    await docker(['commit', 'made', 'onzipped']);
+    await docker(['rm', 'made']);
+    const { document } = (await findImage(engine.store, 'onzipped')).image;
+    const digests = (list: typeof base) => list.map(({ digest }) => digest);
+    expect(digests(document.layers.slice(0, -1))).toEqual(digests(base));
+    expect(front.takenOver().at(-1)).toBe(base.length);
+    expect(document.layers).toHaveLength(base.length + 1);
+    await docker(['rmi', '-f', 'zipped']);
+    const dockerfile = join(front.daemon.dir, 'OnZipped');
+    writeFileSync(dockerfile, 'FROM onzipped\nRUN read x < /made && echo $x > /again\n');
+    await docker(['build', '-q', '--no-cache', '-t', 'again', '-f', dockerfile, context]);
+    expect(await run('--rm', 'again', 'sh', '-c', 'read x < /again; echo $x')).toBe('made');
+    await docker(['rmi', 'again', 'onzipped']);
+  });
+
+  test('an image that only the engine has is listed, looked at, run, tagged, saved and pruned', async () => {
+    const direct = (...args: string[]) => docker(['-H', front.dockerd.host, ...args]);
+    const tar = join(front.daemon.dir, 'tree.tar');
+    execFileSync('tar', ['-cf', tar, '-C', context, 'busybox']);
+    const id = await direct('import', '-c', 'CMD ["/busybox","echo","pulled before"]', tar, 'before:1');
+    await direct('tag', 'one', 'alias:1');
+    const count = Number(await docker(['info', '--format', '{{.Images}}']));
+    const names = (await docker(['images', '--format', '{{.Repository}}:{{.Tag}}'])).split('\n');
+    expect(names).toEqual(expect.arrayContaining(['before:1', 'alias:1', 'one:latest']));
+    expect(names.filter((name) => name === 'one:latest')).toHaveLength(1);
+    expect(await docker(['images', '-q', '--no-trunc', '--filter', 'reference=before'])).toBe(id);
+    expect(await docker(['inspect', '--format', '{{.Id}}', 'before:1'])).toBe(id);
+    expect(await docker(['history', '-q', '--no-trunc', 'before:1'])).toBe(id);
+    expect(await run('--rm', 'before:1')).toBe('pulled before');
+    const usage = JSON.parse(
+      await docker(['system', 'df', '--format', '{{json .}}']).then((t) => t.split('\n')[0] ?? ''),
+    );
+    expect(Number(usage.TotalCount)).toBe(count);
+    // It is here from then on, with both names.
+    await docker(['tag', 'before:1', 'mine:1']);
+    expect(await isHere(front.daemon.engine.store, 'before:1')).toBe(true);
+    expect(await docker(['images', '-q', '--no-trunc', 'mine'])).toBe(id);
+    await docker(['save', '-o', join(front.daemon.dir, 'alias.tar'), 'alias:1', 'one']);
+    await docker(['rmi', 'mine:1', 'before:1', 'alias:1']);
+    await expect(docker(['inspect', 'before:1'])).rejects.toThrow('No such object: before:1');
+    await direct('import', '-c', 'LABEL pruned=yes', tar, 'before:2');
+    expect(await docker(['image', 'prune', '-af', '--filter', 'label=pruned=yes'])).toContain('before:2');
+    expect(await direct('images', '-q', 'before')).toBe('');
+    await expect(docker(['inspect', 'before:2'])).rejects.toThrow('No such object');
   });
 
   test('an image that only the engine has is removed there', async () => {

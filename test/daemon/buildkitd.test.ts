@@ -292,6 +292,7 @@ describe('the command', () => {
     expect(worker?.Labels['org.mobyproject.buildkit.worker.sandbox']).toBe('true');
     const url = /http:\/\/127\.0\.0\.1:\d+/.exec(log)?.[0];
     expect(await (await fetch(`${url}/metrics`)).text()).toMatch(/^drydock_builds_running 0$/m);
+    expect(await (await fetch(`${url}/debug/vars`)).json()).toHaveProperty('memstats');
     child.kill('SIGTERM');
     expect(await once(child, 'exit')).toEqual([0, null]);
     expect(existsSync(socket)).toBe(false);

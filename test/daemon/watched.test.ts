@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { ApiHost } from '../../src/api/shared/host.ts';
 import { watchCertificates } from '../../src/daemon/certificate-watch.ts';
-import { openWatchedListener, type WatchedListener } from '../../src/daemon/watched-listener.ts';
+import { debugAccess, openWatchedListener, type WatchedListener } from '../../src/daemon/watched-listener.ts';
 import { startTestDaemon } from '../kit/daemon.ts';
 
 describe('the listener for watchers', () => {
@@ -50,6 +50,59 @@ describe('the listener for watchers', () => {
     );
     await expect(fetch(`${closed.url}/livez`)).rejects.toThrow();
     closed.close();
+  });
+});
+
+describe('the pages of buildkitd’s debug address', () => {
+  const host = { health: () => ({ ok: true }) as const, metrics: async () => '' };
+  const open = async (kind: 'bridge' | 'host') =>
+    openWatchedListener(
+      '127.0.0.1:0',
+      host,
+      () => false,
+      debugAccess({ look: async () => ({ kind, hostAddress: '127.0.0.1', subnets: [] }) }),
+    );
+  test('numbers, profiles of V8’s, and what there is instead of the rest', async () => {
+    const { url, close } = await open('bridge');
+    const get = (path: string) => fetch(`${url}/debug/${path}`);
+    const vars = (await (await get('vars')).json()) as { memstats: { Sys: number } };
+    expect(vars.memstats.Sys).toBeGreaterThan(1 << 20);
+    expect(await (await get('pprof/')).text()).toContain('/debug/pprof/profile');
+    expect((await (await get('pprof/cmdline')).text()).split('\0')).toEqual(process.argv);
+    const busy = setInterval(() => {
+      for (const until = performance.now() + 5; performance.now() < until; );
+    }, 10);
+    const [first, second] = await Promise.all([
+      get('pprof/profile?seconds=0.5'),
+      get('pprof/heap?seconds=1'),
+    ]);
+    clearInterval(busy);
+    expect([first.status, second.status].sort()).toEqual([200, 409]);
+    const made = first.status === 200 ? first : await get('pprof/profile?seconds=0.5');
+    expect(made.headers.get('content-disposition')).toContain('.cpuprofile');
+    const profile = (await made.json()) as { nodes: object[]; samples: number[] };
+    expect(profile.samples.length).toBeGreaterThan(10);
+    const heap = await get('pprof/heap?seconds=0.1');
+    expect(await heap.json()).toHaveProperty('head.callFrame');
+    expect((await get('gc')).status).toBe(200);
+    expect((await get('pprof/profile?seconds=1000')).status).toBe(400);
+    const missing = await get('pprof/goroutine');
+    expect([missing.status, await missing.text()]).toEqual([
+      404,
+      expect.stringContaining('/debug/pprof/heap'),
+    ]);
+    close();
+  });
+  test('are not shown where steps share the network, nor to other machines', async () => {
+    const { url, close } = await open('host');
+    expect((await fetch(`${url}/debug/vars`)).status).toBe(403);
+    expect((await fetch(`${url}/livez`)).status).toBe(200);
+    close();
+    const bridge = { look: async () => ({ kind: 'bridge', hostAddress: '', subnets: [] }) as const };
+    const access = debugAccess(bridge as unknown as Parameters<typeof debugAccess>[0]);
+    expect(await access.refuses('192.0.2.9')).toContain('ask 127.0.0.1');
+    for (const own of ['127.0.0.1', '::1', '::ffff:127.0.0.1'])
+      expect(await access.refuses(own)).toBeUndefined();
   });
 });
 

@@ -94,18 +94,21 @@ describe('an operator’s settings', () => {
     expect(await under({ mode: 'host' }, `RUN wget -q -O /dev/null http://127.0.0.1:${port}/`)).toEqual([]);
   });
 
-  test.each(['bridge', 'pasta'])('what host-gateway stands for, and the size of packets (%s)', async (mode) => {
-    const network = { mode, hostGateway: [own, '2001:db8::1'], mtu: 1300 };
-    const text = [
-      ask('machine'),
-      'RUN [ "$(cat /tmp/said)" = "this host" ] && [ "$(cat /sys/class/net/[!l]*/mtu)" = 1300 ]',
-      `RUN [ "$(grep machine /etc/hosts)" = "$(printf '${own}\\tmachine\\n2001:db8::1\\tmachine')" ]`,
-    ].join('\n');
-    await under(network, text, { extraHosts: { machine: 'host-gateway' } });
-    // As clients write it that look the address up; who was not given it does not get there.
-    await under(network, `${ask('m')}\nRUN grep host /tmp/said`, { extraHosts: { m: own } });
-    await under(network, `${ask(own)}\nRUN grep nothing /tmp/said`);
-  });
+  test.each(['bridge', 'pasta'])(
+    'what host-gateway stands for, and the size of packets (%s)',
+    async (mode) => {
+      const network = { mode, hostGateway: [own, '2001:db8::1'], mtu: 1300 };
+      const text = [
+        ask('machine'),
+        'RUN [ "$(cat /tmp/said)" = "this host" ] && [ "$(cat /sys/class/net/[!l]*/mtu)" = 1300 ]',
+        `RUN [ "$(grep machine /etc/hosts)" = "$(printf '${own}\\tmachine\\n2001:db8::1\\tmachine')" ]`,
+      ].join('\n');
+      await under(network, text, { extraHosts: { machine: 'host-gateway' } });
+      // As clients write it that look the address up; who was not given it does not get there.
+      await under(network, `${ask('m')}\nRUN grep host /tmp/said`, { extraHosts: { m: own } });
+      await under(network, `${ask(own)}\nRUN grep nothing /tmp/said`);
+    },
+  );
 
   test('a size of packets is refused with CNI, whose plugins make the links', async () => {
     const network = { mtu: 1400, cni: { configPath: '/nowhere' } };

@@ -12,6 +12,8 @@ export interface EngineFront {
   docker(args: string[], options?: { input?: string; cli?: string }): Promise<string>;
   /** The images that were handed over so far: name and how many layers the engine had. */
   handedOver(): [image: string, leftOut: number][];
+  /** How many layers were here already of each image that was taken over from the engine. */
+  takenOver(): number[];
   stop(): Promise<void>;
 }
 
@@ -36,6 +38,11 @@ export async function startEngineFront(store: OneStore): Promise<EngineFront> {
         .log()
         .filter(({ msg, message }) => `${msg ?? message}`.includes('handed over'))
         .map(({ image, leftOut }) => [image as string, leftOut as number]),
+    takenOver: () =>
+      daemon
+        .log()
+        .filter(({ msg, message }) => `${msg ?? message}`.includes('taken over from'))
+        .map(({ leftOut }) => leftOut as number),
     async stop() {
       await daemon.stop();
       await dockerd.stop();

@@ -56,7 +56,7 @@ export async function imagesThere(
   if (behind === undefined) return [];
   const path = await behind.pathAt(version, `/images/json${search}`);
   const theirs = await behind.json<EngineSummary[]>(path, signal).catch(() => undefined);
-  return onlyThere(theirs ?? [], ours);
+  return onlyThere(Array.isArray(theirs) ? theirs : [], ours);
 }
 
 /** What the engine says of an image that it alone has, by its name or ID; undefined for other images. */

@@ -109,12 +109,13 @@ async function prune(call: Call) {
       names: untagged,
       ids: [id, ...(targets.get(id) ?? [])],
     }));
-    await pruneThere(host, host.behind, call.authority, pruned, signal);
+    await pruneThere(host, host.behind, authority, pruned, signal);
   }
   const gone: RemovedRow[] = [];
   for (const image of removed) for (const item of await told(host, image)) gone.push(item);
   const seen = seenBehind(host, authority);
-  const there = seen && (await pruneOnlyThere(host, seen, query.text('filters'), signal));
+  const prunes = authority.scopes.has('engine:write');
+  const there = seen && prunes ? await pruneOnlyThere(host, seen, query.text('filters'), signal) : undefined;
   gone.push(...(there?.rows ?? []));
   const all = reclaimed + (there?.reclaimed ?? 0);
   host.events.emit('image', 'prune', '', { reclaimed: String(all) });
