@@ -11,7 +11,7 @@ import {
 } from '../../../images/index.ts';
 import { familiarName } from '../../../oci/index.ts';
 import { isDue, nextTurn } from '../../../workers/index.ts';
-import { pruneOnlyThere, seenBehind } from '../behind/images-there.ts';
+import { pruneOnlyThere } from '../behind/images-there.ts';
 import { imagesInUse } from '../behind/merge.ts';
 import { pruneThere, type RemovedRow, removeThere } from '../behind/remove-there.ts';
 import { apiError } from '../http/errors.ts';
@@ -113,9 +113,10 @@ async function prune(call: Call) {
   }
   const gone: RemovedRow[] = [];
   for (const image of removed) for (const item of await told(host, image)) gone.push(item);
-  const seen = seenBehind(host, authority);
-  const prunes = authority.scopes.has('engine:write');
-  const there = seen && prunes ? await pruneOnlyThere(host, seen, query.text('filters'), signal) : undefined;
+  const there =
+    host.behind !== undefined && authority.scopes.has('engine:write')
+      ? await pruneOnlyThere(host, host.behind, query.text('filters'), signal)
+      : undefined;
   gone.push(...(there?.rows ?? []));
   const all = reclaimed + (there?.reclaimed ?? 0);
   host.events.emit('image', 'prune', '', { reclaimed: String(all) });
