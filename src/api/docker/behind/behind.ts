@@ -10,6 +10,8 @@ import { type EngineAddress, engineAddress } from './address.ts';
 const patience = 30_000;
 /** The same for its version, for which every request waits. */
 const versionPatience = 3000;
+/** The same for what is told beside Drydock's own, which is told without it then. */
+export const besideMs = 5000;
 /** The longest answer to a short question, in bytes. */
 const longestAnswer = 256 << 20;
 /**

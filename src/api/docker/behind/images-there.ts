@@ -4,7 +4,7 @@ import type { Authority } from '../../../auth/index.ts';
 import { isHere } from '../../../distribution/index.ts';
 import { type ListedImage, listedImages } from '../../../images/index.ts';
 import type { ApiHost } from '../../shared/host.ts';
-import type { Behind } from './behind.ts';
+import { type Behind, besideMs } from './behind.ts';
 import { type EngineImage, imagePath } from './engine-images.ts';
 import { handBack } from './hand-back.ts';
 import type { RemovedRow } from './remove-there.ts';
@@ -55,7 +55,7 @@ export async function imagesThere(
 ): Promise<EngineSummary[]> {
   if (behind === undefined) return [];
   const path = await behind.pathAt(version, `/images/json${search}`);
-  const theirs = await behind.json<EngineSummary[]>(path, signal).catch(() => undefined);
+  const theirs = await behind.json<EngineSummary[]>(path, signal, besideMs).catch(() => undefined);
   return onlyThere(Array.isArray(theirs) ? theirs : [], ours);
 }
 

@@ -1,6 +1,6 @@
 /** Answers that show Drydock and the engine behind it as one. */
 import { toDrydockError } from '../../../errors/index.ts';
-import type { Behind } from './behind.ts';
+import { type Behind, besideMs } from './behind.ts';
 import type { EngineSummary } from './images-there.ts';
 import { boundedLines } from './lines.ts';
 
@@ -8,8 +8,6 @@ type Json = Record<string, unknown>;
 
 /** The longest line of the engine's events, in bytes. */
 const longestEvent = 16 << 20;
-/** How long an engine may take to say what only stands beside our own facts, in ms. */
-const besideMs = 5000;
 
 /** The parts of `/info` that the engine knows, as its containers are meant. */
 const engineFacts = [
