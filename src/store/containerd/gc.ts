@@ -30,7 +30,7 @@ export async function sweepDeadRuns(
   const runs = takeCensus(runFolder, shared.run.id);
   try {
     const live = new Set(runs.live);
-    const dead = (await ownLeases(shared)).filter(({ labels }) => {
+    const dead = (await ownLeases(shared, 'passing')).filter(({ labels }) => {
       const run = labels[leaseLabels.run];
       if (labels[leaseLabels.use] === 'linger') return lingering === 'too';
       return run !== undefined && !live.has(run);

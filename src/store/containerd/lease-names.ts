@@ -50,6 +50,17 @@ export class LeaseNames {
     return `labels."${leaseLabels.root}"==${JSON.stringify(this.rootId)}`;
   }
 
+  /**
+   * The filters that select the leases of this root which are not kept for good: a run's, and those of lingering blobs.
+   * There is a pinned lease for each cache record, and containerd sends a list in one message of a limited size.
+   */
+  get passing(): string[] {
+    return [
+      `${this.filter},labels."${leaseLabels.run}"`,
+      `${this.filter},labels."${leaseLabels.use}"==linger`,
+    ];
+  }
+
   labels(
     use: 'lease' | 'passing' | 'view' | 'ingest' | 'linger',
     life: { run?: string; ms?: number },

@@ -294,7 +294,8 @@ export class ContainerdLeases implements Leases {
     pinned: boolean;
   }): Promise<{ id: string; pinned: boolean; labels: Record<string, string> }[]> {
     const { names, passing, run } = this.#shared;
-    const others = (await ownLeases(this.#shared)).filter(({ labels }) => {
+    const which = only?.pinned === false ? 'passing' : 'all';
+    const others = (await ownLeases(this.#shared, which)).filter(({ labels }) => {
       const use = labels[leaseLabels.use];
       return use === 'lease' || (use === 'passing' && labels[leaseLabels.run] !== run.id);
     });
@@ -313,10 +314,14 @@ function notThere({ type, id }: LeaseResource) {
   return fail('not-found', 'store', `there is no ${type} ${id} to keep`);
 }
 
-/** All leases of this root, whatever their use. */
-export async function ownLeases({ connection, names }: Omit<ContainerdParts, 'passing'>): Promise<Lease[]> {
+/** The leases of this root, whatever their use: all, or those alone that are not kept for good. */
+export async function ownLeases(
+  { connection, names }: Omit<ContainerdParts, 'passing'>,
+  which: 'all' | 'passing',
+): Promise<Lease[]> {
+  const filters = which === 'all' ? [names.filter] : names.passing;
   const { leases } = await connection.call('listing leases', { again: true }, (call) =>
-    connection.leases.list({ filters: [names.filter] }, call),
+    connection.leases.list({ filters }, call),
   );
   return leases;
 }

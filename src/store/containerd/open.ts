@@ -209,7 +209,9 @@ class ContainerdStore implements Store {
     try {
       this.#parts.views.close();
       await this.content.close();
-      const own = (await ownLeases(this.#shared)).filter(({ labels }) => labels[leaseLabels.run] === run.id);
+      const own = (await ownLeases(this.#shared, 'passing')).filter(
+        ({ labels }) => labels[leaseLabels.run] === run.id,
+      );
       await deleteLeases(
         this.#shared,
         own.map(({ id }) => id),

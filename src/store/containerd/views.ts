@@ -122,7 +122,7 @@ export class Views {
     if ((this.#held.get(key)?.readers ?? 0) > 0) return true;
     await this.flush(key);
     const { connection, run } = this.#shared;
-    const others = (await ownLeases(this.#shared)).filter(
+    const others = (await ownLeases(this.#shared, 'passing')).filter(
       ({ labels }) => labels[leaseLabels.use] === 'view' && labels[leaseLabels.run] !== run.id,
     );
     const { id, type } = this.#resource(key);

@@ -28,6 +28,9 @@ export function leasesTests(at: StoreAtHand): void {
         pinned: true,
         labels: { why: 'cache' },
       });
+      // Roots have a pinned lease for each cache record; who asks for the others is not sent them.
+      expect((await at.store.leases.list({ pinned: false })).map(({ id }) => id)).toEqual([lease]);
+      expect((await at.store.leases.list({ pinned: true })).map(({ id }) => id)).toEqual(['record']);
       await expect(at.store.leases.add('none', things[0]!)).rejects.toMatchObject({ code: 'not-found' });
       await expect(at.store.leases.add('record', { type: 'snapshot', id: 'none' })).rejects.toMatchObject({
         code: 'not-found',
