@@ -201,7 +201,7 @@ export async function resolveImage(
 
 /** The error for an image that the store does not have, in a build that asks no registry. */
 async function notHere(store: Store, name: string, platform: Platform): Promise<DrydockError> {
-  const told = `${familiarName(name)}: no image for ${formatPlatform(platform)} is here, and the build pulls none`;
+  const told = `no image ${familiarName(name)} for ${formatPlatform(platform)} is here, and the build pulls none`;
   const hint =
     (await hintElsewhere(store, name)) ??
     (await hintDamaged(store, name)) ??

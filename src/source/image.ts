@@ -106,7 +106,7 @@ async function resolveOf(
     return found;
   }
   if (pull === 'always') {
-    throw fail('invalid', 'registry', `${ref}: an offline build cannot ask for it anew`, {
+    throw fail('invalid', 'registry', `an offline build asks no registry for ${ref} anew`, {
       hint: 'Leave --pull out, or --offline.',
     });
   }
