@@ -9,6 +9,7 @@ import {
   blockSizeOf,
   parallelBlocksOf,
 } from './block-compress.ts';
+import { freeBlocks, giveBlock, takeBlock } from './block-memory.ts';
 
 /** Takes finished bytes in order. The buffer belongs to the writer again when `write` (or its promise) is done. */
 export interface BlockSink {
@@ -67,8 +68,7 @@ export class BlockWriter implements LayerWriter {
   #fill = 0;
   #size = 0;
   #blobSize = 0;
-  #pending: { data: Buffer; result: Promise<Buffer> }[] = [];
-  #free: Buffer[] = [];
+  #pending: { data: Buffer; result: Promise<readonly Buffer[]> }[] = [];
   #started = false;
 
   /** Without a sink the bytes are only hashed. */
@@ -78,7 +78,7 @@ export class BlockWriter implements LayerWriter {
     this.#sink = sink;
     this.#blockSize = blockSizeOf(compression);
     this.#parallel = parallelBlocksOf(compression);
-    this.#block = Buffer.allocUnsafeSlow(this.#blockSize);
+    this.#block = takeBlock(this.#blockSize);
   }
 
   put(data: Buffer): boolean {
@@ -105,10 +105,11 @@ export class BlockWriter implements LayerWriter {
   async drain(limit = this.#parallel - 1): Promise<void> {
     while (this.#pending.length > limit) {
       const { data, result } = this.#pending[0]!;
-      const packed = await result;
+      const parts = await result;
       this.#pending.shift();
-      await this.#out(packed);
-      this.#free.push(data);
+      for (const part of parts) await this.#out(part);
+      if (!this.#raw) freeBlocks(parts);
+      giveBlock(data);
     }
   }
 
@@ -142,12 +143,13 @@ export class BlockWriter implements LayerWriter {
     this.#plain.update(data);
     if (this.#raw && this.#sink === undefined) {
       this.#blobSize += data.length;
+      if (last) giveBlock(this.#block);
       return; // hashed and done: the same block again
     }
     const result = this.#compressor.block(data, last);
     result.catch(() => {}); // told by drain
     this.#pending.push({ data: this.#block, result });
-    this.#block = this.#free.pop() ?? Buffer.allocUnsafeSlow(this.#blockSize);
+    if (!last) this.#block = takeBlock(this.#blockSize);
   }
 
   async #out(data: Buffer): Promise<void> {
