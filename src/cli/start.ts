@@ -16,6 +16,10 @@ if (libraries !== undefined) {
   else process.env.LD_LIBRARY_PATH = libraries;
 }
 
+// Node would open its debugger on a port of loopback, on which every program of this machine, and every step with its
+// network, could have this process run code. Who sends the signal means dockerd, which writes its stacks then.
+process.on('SIGUSR1', () => {});
+
 const here = fileURLToPath(new URL(`./${BUNDLE}/`, import.meta.url));
 const uid = process.getuid?.();
 

@@ -37,6 +37,18 @@ test('a long log is set aside when a daemon begins', async () => {
   await cli.ok(['daemon', '--stop']);
 }, 60_000);
 
+test('a signal that is meant for another daemon opens no debugger', async () => {
+  await cli.ok(['daemon', '--detach']);
+  const pid = Number(readFileSync(join(cli.root, 'daemon/pid'), 'utf8'));
+  process.kill(pid, 'SIGUSR1');
+  process.kill(pid, 'SIGHUP');
+  await expect.poll(() => readFileSync(log, 'utf8')).toContain('reloading');
+  // Node says so from a thread of its own.
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  expect(readFileSync(log, 'utf8')).not.toContain('Debugger');
+  await cli.ok(['daemon', '--stop']);
+}, 60_000);
+
 test('and while it serves; what is printed besides goes to the same file', () => {
   const file = join(cli.dir, 'writer/log');
   mkdirSync(dirname(file));
