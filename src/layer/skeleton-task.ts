@@ -22,6 +22,14 @@ interface SkeletonArgs {
   blob: Omit<LazyBlob, 'compression'>;
 }
 
+/** The file of an eStargz layer behind those that are to be fetched ahead (stargz-snapshotter, docs/estargz.md). */
+const landmark = '.prefetch.landmark';
+
+/** Where in the blob the files end that a layer asks for ahead; undefined when it asks for none. */
+export function prefetchEnd(entries: ReturnType<typeof readToc>): number | undefined {
+  return entries.find(({ entry }) => entry.path.replace(/^\.?\//, '') === landmark)?.chunks[0]?.at;
+}
+
 /** Returns the number of entries. Throws as `readToc` and the unpacking of a layer do. */
 export function writeSkeleton({ toc, dir, lower, table, blob }: SkeletonArgs, ctx: TaskContext): number {
   // Bytes from another thread are no Buffer any more.
@@ -49,6 +57,6 @@ export function writeSkeleton({ toc, dir, lower, table, blob }: SkeletonArgs, ct
   } finally {
     files.abort();
   }
-  writer.write(table, { ...blob, compression: toc.compression });
+  writer.write(table, { ...blob, compression: toc.compression, prefetch: prefetchEnd(entries) });
   return entries.length;
 }

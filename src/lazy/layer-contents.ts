@@ -31,6 +31,7 @@ export class LayerContents {
   #window = leastWindow;
   /** Where in the blob the last fetch ended. */
   #next = -1;
+  #hasBegun = false;
 
   /** `folder`: the layer's `lazy`. Throws ENOENT when the layer is gone. */
   constructor(folder: string, fetch: FetchRange, limit: Limiter) {
@@ -53,7 +54,13 @@ export class LayerContents {
   async read(number: number, offset: number, out: Buffer): Promise<void> {
     const file = this.#table.file(number);
     const [first, last] = this.#table.chunksOf(file, offset, offset + out.length);
-    await this.#bring(first, last);
+    const coming = this.#bring(first, last);
+    if (!this.#hasBegun) {
+      this.#hasBegun = true;
+      // What was asked for comes first.
+      void this.#bringAhead();
+    }
+    await coming;
     const place = this.#table.chunk(file.first).place + offset;
     const n = this.#withFile('data', 'r', (fd) => readAll(fd, out, place));
     if (n < out.length) throw fail('corrupt', 'store', 'the fetched contents of a layer are cut short');
@@ -73,6 +80,27 @@ export class LayerContents {
       waits.push(this.#coming.get(i) as Promise<void>);
     }
     await Promise.all(waits);
+  }
+
+  /**
+   * Fetches the files that the layer asks for ahead, piece by piece, beside what is read. Where that fails, they come
+   * when they are read.
+   */
+  async #bringAhead(): Promise<void> {
+    const { prefetch = 0 } = this.blob;
+    const isAhead = (chunk: PlacedChunk) => !isZeros(chunk) && chunk.end <= prefetch;
+    let last = this.#have.length - 1;
+    while (last >= 0 && !isAhead(this.#table.chunk(last))) last--;
+    try {
+      if (last >= 0) this.#lookAgain(0, last);
+      for (let i = 0; i <= last; i++) {
+        if (this.#have[i] === 1 || this.#coming.has(i) || !isAhead(this.#table.chunk(i))) continue;
+        this.#begin(i, last);
+        await this.#coming.get(i);
+      }
+    } catch {
+      // The next read of such a file tells why.
+    }
   }
 
   /**

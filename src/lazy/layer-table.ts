@@ -27,6 +27,8 @@ export interface LazyBlob {
   source: string;
   blob: Pick<Descriptor, 'digest' | 'size'>;
   compression: 'estargz' | 'zstdchunked';
+  /** Where in the blob the files end that the layer asks for ahead; missing when it asks for none. */
+  prefetch?: number;
 }
 
 /** A part of a file's content. All numbers are in bytes. */
@@ -181,10 +183,10 @@ export class LayerTable {
 }
 
 function blobOf(bytes: Buffer): LazyBlob {
-  const { source, blob, compression } = JSON.parse(bytes.toString('utf8')) as Partial<LazyBlob>;
+  const { source, blob, compression, prefetch } = JSON.parse(bytes.toString('utf8')) as Partial<LazyBlob>;
   if (typeof source !== 'string' || blob === undefined || compression === undefined)
     throw new Error('it names no blob');
-  return { source, blob, compression };
+  return { source, blob, compression, prefetch };
 }
 
 function recordsOf(bytes: Buffer, size: number, count = bytes.length / size): Buffer {

@@ -15,6 +15,7 @@ import { join } from 'node:path';
 import zlib from 'node:zlib';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { Limiter } from '../../src/flow/limiter.ts';
+import { prefetchEnd } from '../../src/layer/skeleton-task.ts';
 import { LayerContents } from '../../src/lazy/layer-contents.ts';
 import { LayerTableWriter, type LazyChunk } from '../../src/lazy/layer-table.ts';
 import { NodeNumbers } from '../../src/lazy/node-numbers.ts';
@@ -32,6 +33,8 @@ class Layer {
   readonly writer = new LayerTableWriter();
   readonly ranges: { offset: number; length: number }[] = [];
   blob = Buffer.alloc(0);
+  /** Where the files end that are fetched ahead. */
+  prefetch: number | undefined;
   /** Set to have the registry fail. */
   failure: Error | undefined;
 
@@ -59,7 +62,8 @@ class Layer {
     const blob = { digest: digestOf('blob'), size: this.blob.length };
     const folder = join(dir, name);
     try {
-      this.writer.write(folder, { source: 'localhost/app', blob, compression: 'estargz' });
+      const { prefetch } = this;
+      this.writer.write(folder, { source: 'localhost/app', blob, compression: 'estargz', prefetch });
     } catch {
       // It is there: this is another process.
     }
@@ -190,6 +194,44 @@ test('a table that is damaged is told, with what to do', async () => {
   }
   rmSync(dir, { recursive: true });
   expect(() => layer.open()).toThrow('ENOENT');
+});
+
+test('the files before the landmark come with the first read, in few requests; those behind it do not', async () => {
+  const layer = new Layer();
+  const files = Array.from({ length: 40 }, () => layer.add(randomBytes(100_000)));
+  layer.prefetch = layer.blob.length;
+  for (let i = 0; i < 40; i++) layer.add(randomBytes(100_000));
+  const contents = layer.open();
+  await contents.read(files[20] as number, 0, Buffer.alloc(10));
+  const folder = join(dir, 'lazy');
+  await expect.poll(() => verifyContents({ folder }).fetched, { timeout: 120_000 }).toBe(40);
+  expect(layer.ranges.length).toBeLessThan(6);
+  expect(Math.max(...layer.ranges.map(({ offset, length }) => offset + length))).toBe(layer.prefetch);
+  // The next process fetches nothing of them again.
+  const before = layer.ranges.length;
+  await layer.open().read(files[0] as number, 0, Buffer.alloc(10));
+  expect(layer.ranges.length).toBe(before);
+});
+
+test('a registry that fails while files are fetched ahead is nothing to those who read others', async () => {
+  const layer = new Layer();
+  const small = layer.add(randomBytes(1000));
+  for (let i = 0; i < 30; i++) layer.add(randomBytes(1_000_000));
+  layer.prefetch = layer.blob.length;
+  const contents = layer.open();
+  await contents.read(small, 0, Buffer.alloc(10));
+  layer.failure = new Error('the registry is gone');
+  await contents.read(small, 0, Buffer.alloc(10));
+  expect(verifyContents({ folder: join(dir, 'lazy') }).forgotten).toBe(0);
+});
+
+test('a landmark is found by its name', () => {
+  const entries = (name: string) => [{ entry: { path: name }, chunks: [{ at: 77 }] }] as never;
+  expect(
+    ['.prefetch.landmark', './.prefetch.landmark', '.no.prefetch.landmark', 'a/.prefetch.landmark'].map(
+      (name) => prefetchEnd(entries(name)),
+    ),
+  ).toEqual([77, 77, undefined, undefined]);
 });
 
 test('verifying forgets what does not hold, and it is fetched again', async () => {
