@@ -1,10 +1,14 @@
-/** Scripts by which shells complete the command line: commands, and the flags of each. Pure. */
+/** Scripts by which shells complete the command line: commands, their words, and their flags with values. Pure. */
 import { fail, nearest } from '../errors/index.ts';
 import type { FlagTable } from './flags.ts';
+import { groupWords } from './groups.ts';
+import { progressModes } from './progress/printer.ts';
 
 /** A command as completion tells of it. */
 interface Completed {
   summary: string;
+  /** `ls | inspect [BUILD]`: alternatives may begin with words. */
+  usage: string;
   flags: FlagTable;
 }
 
@@ -47,6 +51,18 @@ function shown({ flags }: Completed): [string, FlagTable[string]][] {
   return Object.entries(flags).filter(([, { hidden }]) => !hidden);
 }
 
+/** The words that may follow a command: `ls`, `inspect` … */
+function wordsOf(name: string, { usage }: Completed): string[] {
+  const first = usage.split('|').map((text) => /^[\s[]*([a-z][a-z-]*)(?=\s|$)/.exec(text)?.[1] ?? '');
+  return [...new Set([...first.filter((word) => word !== ''), ...groupWords(name)])];
+}
+
+/** The values of a flag that are words; none where it takes anything. */
+function choicesOf(name: string, { value = '' }: FlagTable[string]): readonly string[] {
+  if (name === 'progress') return progressModes;
+  return value.includes('|') ? value.split('|').filter((word) => /^[a-z0-9]+$/.test(word)) : [];
+}
+
 function takesValue({ type }: FlagTable[string]): boolean {
   return type === 'string' || type === 'list';
 }
@@ -58,11 +74,24 @@ function bash(commands: ReadonlyMap<string, Completed>): string {
       `--${flag}`,
       ...(short ? [`-${short}`] : []),
     ]);
-    return `    ${name}) words='${[...words, '--help'].join(' ')}' ;;`;
+    const values = shown(command).flatMap(([flag, spec]) => {
+      const choices = choicesOf(flag, spec);
+      return choices.length === 0 ? [] : [`--${flag}) values='${choices.join(' ')}' ;;`];
+    });
+    const choose = values.length === 0 ? '' : ` case $prev in ${values.join(' ')} esac ;`;
+    const more = wordsOf(name, command);
+    const first = more.length === 0 ? '' : ` first='${more.join(' ')}' ;`;
+    return `    ${name}) words='${[...words, '--help'].join(' ')}' ;${first}${choose};`;
   });
   return `# bash completion of drydock
 _drydock() {
-  local cur=\${COMP_WORDS[COMP_CWORD]} i cmd= words=
+  local cur=\${COMP_WORDS[COMP_CWORD]} prev=\${COMP_WORDS[COMP_CWORD - 1]} i cmd= words= first= values=
+  # bash has the = of --flag=value as a word.
+  if [[ $cur == = ]]; then
+    cur=
+  elif [[ $prev == = ]]; then
+    prev=\${COMP_WORDS[COMP_CWORD - 2]}
+  fi
   for ((i = 1; i < COMP_CWORD; i++)); do
     case \${COMP_WORDS[i]} in
       ${[...withValue, '-H'].join(' | ')}) ((i++)) ;;
@@ -75,7 +104,13 @@ _drydock() {
 ${cases.join('\n')}
   esac
   COMPREPLY=()
-  if [[ -z $cmd || $cur == -* ]]; then COMPREPLY=($(compgen -W "$words" -- "$cur")); fi
+  if [[ -n $values ]]; then
+    words=$values
+  elif [[ -n $cmd && $cur != -* ]]; then
+    words=
+    if ((i + 1 == COMP_CWORD)); then words=$first; fi
+  fi
+  if [[ -n $words ]]; then COMPREPLY=($(compgen -W "$words" -- "$cur")); fi
 }
 complete -o bashdefault -o default -F _drydock drydock
 `;
@@ -91,11 +126,16 @@ function zsh(commands: ReadonlyMap<string, Completed>): string {
   const cases = [...commands].map(([name, command]) => {
     const specs = shown(command).flatMap(([flag, spec]) => {
       const tail = `[${plain(spec.help)}]`;
-      const value = takesValue(spec) ? `:${plain(spec.value ?? 'value')}:_files` : '';
+      const choices = choicesOf(flag, spec);
+      const action = choices.length === 0 ? '_files' : `(${choices.join(' ')})`;
+      const value = takesValue(spec) ? `:${plain(spec.value ?? 'value')}:${action}` : '';
       const long = `*--${flag}${value === '' ? '' : '='}${tail}${value}`;
       return [long, ...(spec.short ? [`*-${spec.short}${tail}${value}`] : [])].map(quoted);
     });
-    return `    ${name}) _arguments ${[...specs, quoted('--help[Show the flags]'), quoted('*:file:_files')].join(' ')} ;;`;
+    const first = wordsOf(name, command);
+    const words = first.length === 0 ? [] : [quoted(`1:command:(${first.join(' ')})`)];
+    const rest = [quoted('--help[Show the flags]'), ...words, quoted('*:file:_files')];
+    return `    ${name}) _arguments ${[...specs, ...rest].join(' ')} ;;`;
   });
   return `#compdef drydock
 _drydock() {
@@ -126,9 +166,19 @@ function fish(commands: ReadonlyMap<string, Completed>): string {
     lines.push(`complete -c drydock -f -n __fish_use_subcommand -a ${name} -d ${quoted(summary)}`);
   }
   for (const [name, command] of commands) {
+    const first = wordsOf(name, command).join(' ');
+    if (first !== '') {
+      const when = `__fish_seen_subcommand_from ${name}; and not __fish_seen_subcommand_from ${first}`;
+      lines.push(`complete -c drydock -n ${quoted(when)} -a ${quoted(first)}`);
+    }
     for (const [flag, spec] of shown(command)) {
       const short = spec.short ? ` -s ${spec.short}` : '';
-      const value = takesValue(spec) ? ' -r' : '';
+      const choices = choicesOf(flag, spec);
+      const value = !takesValue(spec)
+        ? ''
+        : choices.length === 0
+          ? ' -r'
+          : ` -x -a ${quoted(choices.join(' '))}`;
       const when = `-n '__fish_seen_subcommand_from ${name}'`;
       lines.push(`complete -c drydock ${when} -l ${flag}${short}${value} -d ${quoted(spec.help)}`);
     }

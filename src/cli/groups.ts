@@ -12,6 +12,11 @@ const groups: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   },
 };
 
+/** The words of a group of commands; none for another word. */
+export function groupWords(name: string): string[] {
+  return Object.hasOwn(groups, name) ? Object.keys(groups[name] ?? {}) : [];
+}
+
 /**
  * The command and its arguments that a command line means.
  *

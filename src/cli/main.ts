@@ -161,8 +161,8 @@ export async function main(argv: readonly string[]): Promise<number> {
 async function completion(shell: string | undefined): Promise<string> {
   const { completionScript } = await import('./completion.ts');
   const all = Object.entries(commands).map(async ([name, { summary, load }]) => {
-    const { flags } = (await load()).default;
-    return [name, { summary, flags }] as const;
+    const { flags, usage } = (await load()).default;
+    return [name, { summary, usage, flags }] as const;
   });
   return completionScript(shell, new Map(await Promise.all(all)));
 }

@@ -156,6 +156,7 @@ export const buildFlags = {
   'disable-content-trust': { type: 'bool', help: '', hidden: true },
   'force-rm': { type: 'bool', help: '', hidden: true },
   isolation: { type: 'string', help: '', hidden: true },
+  policy: { type: 'list', help: '', hidden: true },
   rm: { type: 'bool', help: '', hidden: true },
   'security-opt': { type: 'list', help: '', hidden: true },
   squash: { type: 'bool', help: 'Make one layer of those that the build adds to its base image' },

@@ -24,9 +24,20 @@ export function refuseFlags(flags: FlagValues<typeof buildFlags>): void {
       'Pin images by digest.',
     );
   }
+  refusePolicy(flags.policy);
   if (flags.rm === false) {
     throw refused("--rm=false is not supported: a step's container does not outlive it", 'Leave it out.');
   }
+}
+
+/** Throws `unsupported` for policies by which buildx decides; that there are none, it may say. */
+export function refusePolicy(policy: readonly string[]): void {
+  const asked = policy.find((text) => !/^disabled(=true)?$/.test(text));
+  if (asked === undefined) return;
+  throw refused(
+    `--policy ${asked} is not supported: it is written in Rego, which buildx alone reads`,
+    '--source-policy FILE takes a lock of `drydock lock`, or another source policy.',
+  );
 }
 
 /** Throws `unsupported` for a builder instance: there are none here. */

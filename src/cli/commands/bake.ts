@@ -23,7 +23,7 @@ import { buildFlags } from '../build/flags.ts';
 import { noting } from '../build/noting.ts';
 import { openPage, refuseUiWith } from '../build/page.ts';
 import { type PreparedBuild, prepareBuild } from '../build/prepare.ts';
-import { refuseBuilder } from '../build/refused-flags.ts';
+import { refuseBuilder, refusePolicy } from '../build/refused-flags.ts';
 import { warningSummary } from '../build/report.ts';
 import { metadataOf, resultLine } from '../build/result.ts';
 import { runPrepared } from '../build/run.ts';
@@ -71,6 +71,7 @@ const bakeFlags = {
     value: 'WHAT',
     help: 'When a step fails: shell (a terminal in its container), or export,dest=FOLDER,src=PATH (its files)',
   },
+  policy: buildFlags.policy,
   print: { type: 'bool', help: 'Print what would be built, as JSON' },
   progress: { type: 'string', value: 'MODE', help: 'auto, tty, plain, rawjson, quiet or none' },
   provenance: { type: 'string', value: 'SPEC', help: 'The same as --set *.attest=type=provenance,SPEC' },
@@ -105,6 +106,7 @@ export default command({
 async function bake(flags: Flags, words: string[], ctx: CommandContext): Promise<number> {
   const { url, here, targets: operands } = bakeOperands(words);
   refuseBuilder(flags.builder);
+  refusePolicy(flags.policy);
   if (flags.print && flags.list !== undefined)
     throw fail('invalid', 'client', '--print and --list are mutually exclusive');
   const mode = progressMode(flags);
