@@ -14,6 +14,7 @@ import type { Digest } from '../oci/index.ts';
 import type { NetworkUse } from '../progress/index.ts';
 import {
   type DatabaseName,
+  type List,
   openDatabase,
   prepare,
   prepareList,
@@ -23,7 +24,7 @@ import {
 } from '../store/index.ts';
 import { forgetUnnamed } from './forget.ts';
 import { ReachedTable } from './reached.ts';
-import { listedColumns, listedRecord, toRecord } from './row.ts';
+import { recordColumns, toRecord } from './row.ts';
 import { schema } from './schema.ts';
 
 /** The kind of a record, in BuildKit's words for `du`. */
@@ -96,7 +97,8 @@ export class Cache {
   /** Lists that get the ids which are saved or named while something is forgotten. */
   readonly #listeners = new Set<Digest[]>();
   readonly #db: DatabaseSync;
-  readonly #get: Record<'byKey' | 'byId' | 'known' | 'digest' | 'keys' | 'links', Statement>;
+  readonly #list: Record<'byKey' | 'byId', List>;
+  readonly #get: Record<'known' | 'digest' | 'keys' | 'links', Statement>;
   readonly #run: Record<'record' | 'results' | 'remember' | 'key' | 'link' | 'touch' | 'digest', Statement>;
 
   readonly #reached: ReachedTable;
@@ -109,9 +111,15 @@ export class Cache {
     this.#name = name;
     this.#db = db;
     this.#reached = new ReachedTable(name, db);
+    this.#list = {
+      byKey: prepareList(
+        name,
+        db,
+        `SELECT ${recordColumns} FROM keys k JOIN records r ON r.id = k.record WHERE k.key = ?`,
+      ),
+      byId: prepareList(name, db, `SELECT ${recordColumns} FROM records WHERE id = ?`),
+    };
     this.#get = {
-      byKey: prepare(name, db, 'SELECT r.* FROM keys k JOIN records r ON r.id = k.record WHERE k.key = ?'),
-      byId: prepare(name, db, 'SELECT * FROM records WHERE id = ?'),
       known: prepare(name, db, 'SELECT 1 FROM records WHERE id = ?'),
       digest: prepare(name, db, 'SELECT digest FROM content_digests WHERE ref = ? AND selector = ?'),
       keys: prepare(name, db, 'SELECT key, kind, op FROM keys WHERE record = ?'),
@@ -159,11 +167,11 @@ export class Cache {
 
   /** The record that a key leads to. */
   byKey(key: Digest): CacheRecord | undefined {
-    return toRecord(this.#get.byKey.get(key));
+    return this.#list.byKey(key).map(toRecord)[0];
   }
 
   byId(id: Digest): CacheRecord | undefined {
-    return toRecord(this.#get.byId.get(id));
+    return this.#list.byId(id).map(toRecord)[0];
   }
 
   /** Whether any key may be made with this id. If not, nothing built on it can be a hit. */
@@ -261,7 +269,7 @@ export class Cache {
     const page = prepareList(
       this.#name,
       this.#db,
-      `SELECT ${listedColumns} FROM records WHERE results IS NOT NULL AND (last_used_at, n) > (?, ?) AND last_used_at <= ?
+      `SELECT ${recordColumns} FROM records WHERE results IS NOT NULL AND (last_used_at, n) > (?, ?) AND last_used_at <= ?
        ORDER BY last_used_at, n LIMIT ?`,
     );
     const newest = prepare(
@@ -276,7 +284,7 @@ export class Cache {
     try {
       for (let time = Number.MIN_SAFE_INTEGER, n = 0; ; ) {
         const rows = page(time, n, until, pageRows);
-        if (rows.length > 0) yield rows.map(listedRecord);
+        if (rows.length > 0) yield rows.map(toRecord);
         const last = rows.at(-1);
         if (last === undefined || rows.length < pageRows) return;
         [n, time] = [Number(last[0]), Number(last[1])];
@@ -305,10 +313,10 @@ export class Cache {
 
   /** All records and identities (without a result), least recently used first. */
   entries(): CacheEntry[] {
-    const rows = prepare(this.#name, this.#db, 'SELECT * FROM records ORDER BY last_used_at').all();
-    return rows.flatMap((row) => {
+    const all = `SELECT ${recordColumns} FROM records ORDER BY last_used_at`;
+    return prepareList(this.#name, this.#db, all)().map((row) => {
       const record = toRecord(row);
-      return record === undefined ? [] : [{ record, keys: this.keysOf(record.id) }];
+      return { record, keys: this.keysOf(record.id) };
     });
   }
 

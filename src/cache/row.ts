@@ -4,56 +4,28 @@ import type { Digest } from '../oci/index.ts';
 import type { SerializedRef } from '../store/index.ts';
 import type { CacheRecord, MadeFor, RecordType } from './cache.ts';
 
-interface Row {
-  id: Digest;
-  description: string;
-  type: RecordType;
-  results: string | null;
-  size: number;
-  created_at: number;
-  last_used_at: number;
-  usage_count: number;
-  owner: string | null;
-  made_for: string | null;
-}
-
-/** The record of a row; undefined for none. */
-export function toRecord(row: unknown): CacheRecord | undefined {
-  if (row === undefined) return undefined;
-  const r = row as Row;
-  return {
-    id: r.id,
-    description: r.description,
-    type: r.type,
-    owner: r.owner ?? undefined,
-    madeFor: r.made_for === null ? undefined : (JSON.parse(r.made_for) as MadeFor),
-    results: r.results === null ? undefined : (JSON.parse(r.results) as SerializedRef[]),
-    size: r.size,
-    createdAt: r.created_at,
-    lastUsedAt: r.last_used_at,
-    usageCount: r.usage_count,
-  };
-}
-
-/** The columns of a row that `listedRecord` reads, for a SELECT. */
-export const listedColumns =
+/** The columns of a record's row, for a SELECT, in the order in which `toRecord` takes them. */
+export const recordColumns =
   'n, last_used_at, id, description, type, owner, made_for, results, size, created_at, usage_count';
 
-/** The record of a row with these columns. */
-export function listedRecord(row: readonly SQLOutputValue[]): CacheRecord {
-  const [, lastUsedAt, id, description, type, owner, madeFor, results, size, createdAt, usageCount] = row as [
-    n: number,
-    lastUsedAt: number,
-    id: Digest,
-    description: string,
-    type: RecordType,
-    owner: string | null,
-    madeFor: string | null,
-    results: string | null,
-    size: number,
-    createdAt: number,
-    usageCount: number,
-  ];
+type Columns = [
+  n: number,
+  lastUsedAt: number,
+  id: Digest,
+  description: string,
+  type: RecordType,
+  owner: string | null,
+  madeFor: string | null,
+  results: string | null,
+  size: number,
+  createdAt: number,
+  usageCount: number,
+];
+
+/** The record of a row. */
+export function toRecord(row: readonly SQLOutputValue[]): CacheRecord {
+  const [, lastUsedAt, id, description, type, owner, madeFor, results, size, createdAt, usageCount] =
+    row as Columns;
   return {
     id,
     description,

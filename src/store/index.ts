@@ -28,6 +28,7 @@ export { fillReserve, withReserve } from './shared/reserve.ts';
 export { tooManyLayers } from './shared/too-many-layers.ts';
 export {
   type DatabaseName,
+  type List,
   openDatabase,
   prepare,
   prepareList,

@@ -117,12 +117,11 @@ export function prepare(name: DatabaseName, db: DatabaseSync, sql: string): Stat
   };
 }
 
+/** A prepared query; its failures become DrydockErrors with a hint. */
+export type List = (...params: SQLInputValue[]) => SQLOutputValue[][];
+
 /** Prepares a query whose rows are arrays of their columns, which cost a third of objects: for long lists. */
-export function prepareList(
-  name: DatabaseName,
-  db: DatabaseSync,
-  sql: string,
-): (...params: SQLInputValue[]) => SQLOutputValue[][] {
+export function prepareList(name: DatabaseName, db: DatabaseSync, sql: string): List {
   const statement = translated(name, () => db.prepare(sql));
   statement.setReturnArrays(true);
   return (...params) => translated(name, () => statement.all(...params) as unknown as SQLOutputValue[][]);

@@ -7,6 +7,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { Cache, type KeyParts } from '../../src/cache/cache.ts';
+import { schema } from '../../src/cache/schema.ts';
 import { digestOf } from '../../src/oci/digest.ts';
 import type { SerializedRef } from '../../src/store/ref.ts';
 
@@ -153,6 +154,41 @@ describe('records', () => {
     expect([cache.totalSize(), cache.counts()]).toEqual([20, { live: 2, bare: 1 }]);
     cache.prune([id('a')]);
     expect([cache.totalSize(), cache.counts()]).toEqual([10, { live: 1, bare: 0 }]);
+  });
+
+  test('are all there, with their sums, when an older Drydock kept them in the order of their ids', () => {
+    cache.close();
+    rmSync(join(folder, 'cache.db'));
+    const db = new DatabaseSync(join(folder, 'cache.db'));
+    for (const step of schema.slice(0, 5)) db.exec(step);
+    db.exec('PRAGMA user_version = 5');
+    const insert = db.prepare(
+      `INSERT INTO records (id, description, type, results, size, created_at, last_used_at, usage_count, made_for)
+       VALUES (?, ?, 'regular', ?, ?, 1, ?, 3, ?)`,
+    );
+    const madeFor = { project: '/src', images: ['docker.io/library/app:latest'] };
+    for (const [i, name] of ['c', 'a', 'b'].entries()) {
+      insert.run(id(name), name, JSON.stringify([snapshot(name)]), 10 + i, 100 - i, JSON.stringify(madeFor));
+    }
+    insert.run(id('bare'), 'bare', null, 0, 1, null);
+    db.close();
+    cache = new Cache(folder);
+    expect(cache.list().map(({ description }) => description)).toEqual(['b', 'a', 'c']);
+    expect([cache.totalSize(), cache.counts()]).toEqual([33, { live: 3, bare: 1 }]);
+    expect(cache.byId(id('a'))).toEqual({
+      ...{
+        id: id('a'),
+        description: 'a',
+        type: 'regular',
+        owner: undefined,
+        madeFor,
+        results: [snapshot('a')],
+      },
+      ...{ size: 11, createdAt: 1, lastUsedAt: 99, usageCount: 3 },
+    });
+    expect(cache.byId(id('bare'))?.results).toBeUndefined();
+    cache.prune([id('b')]);
+    expect([cache.totalSize(), cache.counts()]).toEqual([21, { live: 2, bare: 0 }]);
   });
 
   test('keep what a step asked for by its proxy, and forget it with themselves', () => {
