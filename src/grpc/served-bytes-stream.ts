@@ -11,8 +11,11 @@ import { DataJoiner, isControl } from './joined-data.ts';
 import { sendInFrames } from './send-bytes.ts';
 import { OK, statusOf } from './status.ts';
 
-/** The bytes in one message: few enough for every client's limit. */
-const chunkSize = 1 << 20;
+/**
+ * The bytes in one message: few enough for every client's limit. A client passes a message on when it has all of it, and
+ * only then are there bytes that it can take and make room for.
+ */
+const chunkSize = 256 << 10;
 
 /** The bytes that are joined to one piece at most, and the memory for them that is taken at first. */
 const mostJoined = 256 << 10;
