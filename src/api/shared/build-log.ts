@@ -65,6 +65,8 @@ export class BuildLog implements ProgressSink {
   readonly #warnings: WarningEvent[] = [];
   readonly #places = new Map<Digest, SourceLocation>();
   readonly #usage = new Map<Digest, StepUsage>();
+  /** The counts, until a vertex changes: many pages ask for them. */
+  #counts: Omit<BuildLog['counts'], 'warnings'> | undefined;
   readonly #spool: Spool;
   /** The followers that have everything but the events in `#batch` and `#logs`. */
   readonly #ready = new Set<Follower>();
@@ -85,6 +87,7 @@ export class BuildLog implements ProgressSink {
 
   vertex(event: VertexEvent): void {
     this.#vertices.set(event.digest, event);
+    this.#counts = undefined;
     this.#tell((sink) => sink.vertex(event));
   }
 
@@ -140,13 +143,8 @@ export class BuildLog implements ProgressSink {
   }
 
   get counts(): { total: number; cached: number; completed: number; warnings: number } {
-    const all = [...this.#vertices.values()];
-    return {
-      total: all.length,
-      cached: all.filter(({ cached }) => cached).length,
-      completed: all.filter(({ completed }) => completed !== undefined).length,
-      warnings: this.#warnings.length,
-    };
+    this.#counts ??= countsOf(this.#vertices.values());
+    return { ...this.#counts, warnings: this.#warnings.length };
   }
 
   /** The last state of every vertex. */
@@ -265,6 +263,16 @@ export class BuildLog implements ProgressSink {
   #closeUnread(): void {
     if (this.#ended && this.#slow.size === 0 && this.#readers === 0) this.#spool.close();
   }
+}
+
+function countsOf(vertices: Iterable<VertexEvent>): { total: number; cached: number; completed: number } {
+  const counts = { total: 0, cached: 0, completed: 0 };
+  for (const { cached, completed } of vertices) {
+    counts.total++;
+    if (cached) counts.cached++;
+    if (completed !== undefined) counts.completed++;
+  }
+  return counts;
 }
 
 /** Messages in gRPC's framing. */

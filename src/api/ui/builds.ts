@@ -87,11 +87,12 @@ export class UiBuilds {
     const timer = setInterval(() => {
       const active = history.activeOf(reach);
       for (const each of active) {
-        const summary = this.#summary(each);
-        const count = summary.steps.total + summary.steps.completed;
-        if (told.get(summary.ref) === count) continue;
-        told.set(summary.ref, count);
-        changed(summary);
+        // There may be many pages and many builds: of those that have not gone on no more is asked.
+        const { total, completed } = this.#counts(each);
+        const key = each.record.Ref;
+        if (told.get(key) === total + completed) continue;
+        told.set(key, total + completed);
+        changed(this.#summary(each));
       }
       if (active.length === 0) told.clear();
     }, 1000);
@@ -214,11 +215,19 @@ export class UiBuilds {
   #summary(each: OwnedRecord): BuildSummary {
     const { record } = each;
     if (record.CompletedAt !== undefined) return summaryOf(each);
-    const counts = this.#observed.jobs.running(ownersReach(each), record.Ref)?.counts;
-    return summaryOf(
-      each,
-      counts && { total: counts.total, completed: counts.completed, cached: counts.cached },
-    );
+    return summaryOf(each, this.#counts(each));
+  }
+
+  /** The steps of a build that has not ended. */
+  #counts(each: OwnedRecord): BuildSummary['steps'] {
+    const { Ref, numTotalSteps, numCompletedSteps, numCachedSteps } = each.record;
+    const counts = this.#observed.jobs.running(ownersReach(each), Ref)?.counts;
+    const { total, completed, cached } = counts ?? {
+      total: numTotalSteps,
+      completed: numCompletedSteps,
+      cached: numCachedSteps,
+    };
+    return { total, completed, cached };
   }
 
   async #past(found: OwnedRecord): Promise<BuildModel> {
