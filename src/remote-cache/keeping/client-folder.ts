@@ -48,7 +48,7 @@ export function keepingIn(
   signal: AbortSignal,
 ): ClientFolderKeeping {
   const { upkeep } = content;
-  if (upkeep !== undefined) return new ClientFolderKeeping({ ...content, upkeep }, place, rule, signal);
+  if (upkeep !== undefined) return new ClientFolderKeeping(content, upkeep, place, rule, signal);
   throw fail(
     'unsupported',
     'cache',
@@ -71,13 +71,14 @@ class ClientFolderKeeping {
   #exports: Digest[] = [];
 
   constructor(
-    content: ClientContent & { readonly upkeep: ContentUpkeep },
+    content: ClientContent,
+    upkeep: ContentUpkeep,
     place: { folder: string; tag: string },
     rule: KeepRule,
     signal: AbortSignal,
   ) {
     this.#content = content;
-    this.#upkeep = content.upkeep;
+    this.#upkeep = upkeep;
     this.#folder = place.folder;
     this.#name = place.tag;
     this.#rule = rule;
@@ -117,13 +118,13 @@ class ClientFolderKeeping {
         const size = sizes.get(blob.digest);
         return size === undefined ? [] : [{ digest: blob.digest, size }];
       });
-    const gone = new Set(this.#exports.slice(howMany(this.#exports.map(blobsOf), this.#rule)));
+    const overdue = new Set(this.#exports.slice(howMany(this.#exports.map(blobsOf), this.#rule)));
+    const namedBesides = (gone: ReadonlySet<Digest>) =>
+      new Set([...named].flatMap(([by, blobs]) => (gone.has(by) ? [] : blobs.map(({ digest }) => digest))));
+    const gone = overdue.difference(namedBesides(overdue));
     const doomed = new Set([...gone].flatMap(blobsOf).map(({ digest }) => digest));
-    for (const [digest, blobs] of named) {
-      if (gone.has(digest)) continue;
-      for (const blob of [{ digest }, ...blobs]) doomed.delete(blob.digest);
-    }
-    await inParallel([...doomed], (digest) => this.#upkeep.delete(digest), atOnce);
+    const parts = doomed.difference(namedBesides(gone));
+    await inParallel([...parts], (digest) => this.#upkeep.delete(digest), atOnce);
     await inParallel([...gone], (digest) => this.#upkeep.delete(digest), atOnce);
   }
 

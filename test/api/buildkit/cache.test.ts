@@ -138,6 +138,26 @@ onStores('Solve with caches', (store) => {
       expectWhole(blobs);
     });
 
+    test('an export that an index in the folder names stays whole', async () => {
+      const blobs: Blobs = new Map();
+      const first = await exportTo(blobs, { keep: '1' });
+      const index = Buffer.from(
+        JSON.stringify({ schemaVersion: 2, manifests: [{ digest: first, size: 1 }] }),
+      );
+      blobs.set(digestOf(index), index);
+      const second = await exportTo(blobs, { keep: '1' });
+      expect(
+        manifestsIn(blobs)
+          .map(([digest]) => digest)
+          .sort(),
+      ).toEqual([first, second].sort());
+      blobs.delete(digestOf(index));
+      expectWhole(blobs);
+      const third = await exportTo(blobs, { keep: '1' });
+      expect(manifestsIn(blobs).map(([digest]) => digest)).toEqual([third]);
+      expectWhole(blobs);
+    });
+
     test('nothing goes when the build fails, as the client then names no new export', async () => {
       const blobs: Blobs = new Map();
       const first = await exportTo(blobs, { keep: '1' });
