@@ -1,6 +1,5 @@
 /** Runs one step with an OCI runtime, on a host that was looked at. */
-import { mkdirSync, rmSync, statfsSync } from 'node:fs';
-import { rm } from 'node:fs/promises';
+import { mkdirSync, statfsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { setImmediate as nextTick } from 'node:timers/promises';
 import { canceled, throwIfAborted, toDrydockError } from '../errors/index.ts';
@@ -164,9 +163,8 @@ export async function runStep(
       (network) => network.release(isCleared && !hasNetRights),
       () => {},
     );
-    // At once where there is little, as it mostly is.
-    if (spec.mounts.length < 50) rmSync(bundle, { recursive: true, force: true });
-    else await rm(bundle, { recursive: true, force: true });
+    // Each file of it may wait for the disk, which this thread does not.
+    await runTask('store.remove', { paths: [bundle] });
   };
   try {
     mkdirSync(bundle, { recursive: true, mode: 0o700 });
