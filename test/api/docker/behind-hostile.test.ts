@@ -2,10 +2,11 @@
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { type IncomingMessage, request } from 'node:http';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { text } from 'node:stream/consumers';
+import { buffer, text } from 'node:stream/consumers';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { startTestDaemon, type TestDaemon } from '../../kit/daemon.ts';
 import { tarOf } from '../../kit/images.ts';
@@ -150,6 +151,37 @@ test('who may only change images here removes none of the engine’s but the ver
   engine.heads.splice(0);
   await daemon.ask('DELETE', '/images/only-there');
   expect(removed()).toHaveLength(1);
+});
+
+test('an image that is taken over from the engine takes no name from one that is here', async () => {
+  const build = (name: string) =>
+    daemon.ask('POST', `/build?t=${name}`, {
+      headers: { 'content-type': 'application/x-tar' },
+      body: tarOf({ Dockerfile: 'FROM scratch\nCOPY a /a\n', a: name }),
+    });
+  const idOf = async (name: string) =>
+    (await daemon.ask('GET', `/images/${name}/json`)).json<{ Id?: string }>().Id;
+  await build('ours');
+  await build('theirs');
+  const [ours, theirs] = [await idOf('ours'), await idOf('theirs')];
+  const got = request({ socketPath: daemon.socket, path: `/images/${theirs}/get` }).end();
+  const [answer] = (await once(got, 'response')) as [IncomingMessage];
+  const archive = (await buffer(answer)).toString('latin1');
+  expect((await daemon.ask('DELETE', '/images/theirs')).status).toBe(200);
+  engine.heads.splice(0);
+  engine.answer = (head) => {
+    if (/^GET \/images\/[^ ]*\/get /.test(head))
+      return `HTTP/1.1 200 OK\r\nContent-Length: ${archive.length}\r\n\r\n${archive}`;
+    if (!/^GET \/images\/(theirs|sha256)/.test(head)) return ok(head);
+    return json({ Id: theirs, RepoTags: ['ours:latest', 'theirs:latest'], RootFS: { Layers: [] } });
+  };
+  const tagged = await daemon.ask('POST', '/images/theirs/tag?repo=kept&tag=1');
+  expect([tagged.status, tagged.text]).toEqual([201, '']);
+  expect(engine.asked.join()).toContain('/get ');
+  engine.answer = ok;
+  expect(await idOf('kept:1')).toBe(theirs);
+  expect(await idOf('theirs')).toBe(theirs);
+  expect(await idOf('ours')).toBe(ours);
 });
 
 test('a connection that the engine does not give away ends with its answer: nothing more goes to the engine', async () => {

@@ -70,7 +70,10 @@ export async function lookThere(
   return behind.json<EngineImage>(`${imagePath(name)}/json`, signal).catch(() => undefined);
 }
 
-/** Takes an image over that the engine alone has, by this name or ID, with all its names. Other images stay as they are. */
+/**
+ * Takes an image over that the engine alone has, by this name or ID, with those of its names that nothing has here. Other
+ * images stay as they are, and keep their names.
+ */
 export async function bringHere(
   host: Pick<ApiHost, 'engine' | 'events' | 'log'>,
   behind: Behind,
@@ -79,9 +82,13 @@ export async function bringHere(
 ): Promise<void> {
   const there = await lookThere(host, behind, name, signal);
   if (there === undefined) return;
-  const names = there.RepoTags ?? [];
-  for (const each of names.length > 0 ? names : [undefined])
+  let isNamed = false;
+  for (const each of there.RepoTags ?? []) {
+    if (await isHere(host.engine.store, each)) continue;
     await handBack(host, behind, there.Id, each, signal);
+    isNamed = true;
+  }
+  if (!isNamed) await handBack(host, behind, there.Id, undefined, signal);
 }
 
 /** Prunes the engine's own images by the filters of the request. Tells what went; nothing when it cannot be reached. */

@@ -42,7 +42,7 @@ export async function removeThere(
     });
     if (answer === undefined) break;
     const body = await text(answer);
-    if (answer.statusCode === 200) removed.push(...(JSON.parse(body) as RemovedRow[]));
+    if (answer.statusCode === 200) removed.push(...rowsOf(body));
     if (answer.statusCode === 409) throw apiError('conflict', messageOf(body));
   }
   return removed.length === 0 ? undefined : removed;
@@ -108,6 +108,16 @@ async function namesThere(
     const { code } = toDrydockError(err);
     if (code === 'not-found') return { names: [name], ids: [] };
     throw err;
+  }
+}
+
+/** The rows of the engine's answer; none when it is something else. */
+function rowsOf(body: string): RemovedRow[] {
+  try {
+    const rows = JSON.parse(body) as RemovedRow[];
+    return Array.isArray(rows) ? rows : [];
+  } catch {
+    return [];
   }
 }
 
