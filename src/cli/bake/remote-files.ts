@@ -7,11 +7,11 @@ import type { Engine } from '../../engine/index.ts';
 import { fail, prefixed } from '../../errors/index.ts';
 import type { ProgressSink } from '../../progress/index.ts';
 import { isHttpUrl, isRemoteUrl, parseGitRemote } from '../../words/index.ts';
-import { buildFlags } from '../build/flags.ts';
 import { type BuildFlags, prepareBuild } from '../build/prepare.ts';
 import { runPrepared } from '../build/run.ts';
 import type { CommandContext } from '../command.ts';
 import type { Endpoint } from '../remote/endpoint.ts';
+import { noFlags } from './target-flags.ts';
 
 /** The largest file that is read of a web server, in bytes. */
 const largest = 2 << 20;
@@ -92,12 +92,10 @@ async function fetchInto(
   sink: ProgressSink,
 ): Promise<void> {
   const { env } = ctx;
-  const lists = Object.entries(buildFlags).filter(([, { type }]) => type === 'list');
-  const none = Object.fromEntries(lists.map(([name]) => [name, []])) as unknown as BuildFlags;
   const secrets = ['TOKEN', 'HEADER'].filter((name) => env[`BUILDX_BAKE_GIT_AUTH_${name}`]);
   const agent = env.BUILDX_BAKE_GIT_SSH ? `default=${env.BUILDX_BAKE_GIT_SSH}` : 'default';
   const flags: BuildFlags = {
-    ...none,
+    ...noFlags(),
     output: [`type=local,dest=${join(dir, 'out')}`],
     provenance: 'false',
     secret: secrets.map((name) => `id=GIT_AUTH_${name},env=BUILDX_BAKE_GIT_AUTH_${name}`),

@@ -33,7 +33,7 @@ export function targetBuild(name: string, target: PlannedTarget): TargetBuild {
   const method = inTarget(name, () => parseCall(call).method);
   const contexts = Object.entries(target.contexts ?? {});
   const flags: BuildFlags = {
-    ...none(),
+    ...noFlags(),
     file: target['dockerfile-inline'] === undefined ? dockerfileOf(context, target.dockerfile) : undefined,
     tag: [...(target.tags ?? [])],
     target: target.target || undefined,
@@ -75,7 +75,7 @@ function inTarget<T>(name: string, work: () => T): T {
 }
 
 /** The flags of a build that was given none. */
-function none(): BuildFlags {
+export function noFlags(): BuildFlags {
   const lists = Object.entries(buildFlags).filter(([, { type }]) => type === 'list');
   return Object.fromEntries(lists.map(([name]) => [name, []])) as unknown as BuildFlags;
 }
