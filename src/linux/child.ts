@@ -1,6 +1,6 @@
 /** Programs that this process has started, and their ends. */
 import { isMainThread } from 'node:worker_threads';
-import { endOf, spawnProgram } from './spawn.ts';
+import { exitOf, spawnProgram } from './spawn.ts';
 
 /** How often it is looked for ends that no signal has told, in ms. Node gives signals to the main thread alone. */
 const lookEvery = isMainThread ? 1000 : 20;
@@ -73,7 +73,7 @@ export function startProgram(...program: Parameters<typeof spawnProgram>): Child
 /** Looks which programs have ended: one signal may tell of several. */
 function hearEnds(): void {
   for (const [pid, child] of running) {
-    const code = endOf(pid);
+    const code = exitOf(pid);
     if (code === undefined) continue;
     running.delete(pid);
     child.end(code);

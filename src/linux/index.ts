@@ -1,4 +1,4 @@
-/** System calls, names as bytes, files of trees, owners, user namespaces. */
+/** System calls, names as bytes, files of trees, owners, user namespaces, starting programs. */
 
 export { type Child, startProgram } from './child.ts';
 export { checkOwner, fchownSync, lchownSync } from './chown.ts';

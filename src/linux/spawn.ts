@@ -32,7 +32,7 @@ interface Given {
 }
 
 /**
- * Starts a program in the folder / and returns its pid, for which `endOf` must be asked until it tells. It inherits no
+ * Starts a program in the folder / and returns its pid, for which `exitOf` must be asked until it tells. It inherits no
  * other file descriptors, as all of Node's and ours are closed then.
  *
  * The kernel lends it this process's memory until the program is there, and copies nothing. Node's own `spawn` forks:
@@ -79,7 +79,7 @@ const taken = 255;
  * The exit code of a program that was started here, 128+n for signal n; undefined while it runs. Once it is told, the
  * pid may be another program's.
  */
-export function endOf(pid: number): number | undefined {
+export function exitOf(pid: number): number | undefined {
   const status = Buffer.alloc(4);
   const found = fns.waitpid(pid, status, WNOHANG);
   if (found === 0) return undefined;
