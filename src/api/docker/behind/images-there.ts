@@ -67,7 +67,7 @@ export async function lookThere(
   signal: AbortSignal,
 ): Promise<EngineImage | undefined> {
   if (name === '' || (await isHere(engine.store, name))) return undefined;
-  return behind.json<EngineImage>(`${imagePath(name)}/json`, signal).catch(() => undefined);
+  return behind.json<EngineImage>(`${imagePath(name)}/json`, signal, besideMs).catch(() => undefined);
 }
 
 /**
