@@ -88,9 +88,6 @@ export interface CacheEntry {
 /** The number of rows read at once, which takes some ms at most. */
 const pageRows = 500;
 
-/** The bytes of the database that are read through the system's memory, and not by a call for each page, when all is read. */
-const mostMapped = 1 << 30;
-
 /** The records under one root. */
 export class Cache {
   readonly #name: DatabaseName;
@@ -279,18 +276,12 @@ export class Cache {
     );
     // What is used from now on moves to the end, behind this one.
     const until = Math.max(Date.now() - 1, Number(newest.get()?.n ?? 0));
-    // Records lie in the order of their ids, so nearly each of them is on another page than the one before it.
-    if (this.counts().live > pageRows) this.#db.exec(`PRAGMA mmap_size=${mostMapped}`);
-    try {
-      for (let time = Number.MIN_SAFE_INTEGER, n = 0; ; ) {
-        const rows = page(time, n, until, pageRows);
-        if (rows.length > 0) yield rows.map(toRecord);
-        const last = rows.at(-1);
-        if (last === undefined || rows.length < pageRows) return;
-        [n, time] = [Number(last[0]), Number(last[1])];
-      }
-    } finally {
-      if (this.#db.isOpen) this.#db.exec('PRAGMA mmap_size=0');
+    for (let time = Number.MIN_SAFE_INTEGER, n = 0; ; ) {
+      const rows = page(time, n, until, pageRows);
+      if (rows.length > 0) yield rows.map(toRecord);
+      const last = rows.at(-1);
+      if (last === undefined || rows.length < pageRows) return;
+      [n, time] = [Number(last[0]), Number(last[1])];
     }
   }
 
