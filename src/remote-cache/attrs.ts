@@ -214,6 +214,8 @@ function placeOf(kind: (typeof types)[number], attrs: CacheSpec['attrs']): Cache
   if (kind === 'inline') return undefined;
   if (kind === 'local') {
     if (!attrs.dest) throw fail('invalid', 'cache', 'local cache exporter requires dest');
+    // The client, whose folder it is, empties it; here it is only checked.
+    yes(attrs, 'reset', false);
     return { type: 'local', folder: attrs.dest, tag: attrs.tag || undefined, archive: attrs.archive };
   }
   const shelf = shelfPlace(kind, attrs);

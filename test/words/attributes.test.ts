@@ -58,3 +58,9 @@ test('an epoch is a whole number of seconds that a Date can hold', () => {
     expect(() => frontendEpoch(made(text))).toThrow(`invalid SOURCE_DATE_EPOCH from frontend: ${text}`);
   }
 });
+
+test('a cache in a folder is emptied for a truth value alone', () => {
+  const reset = (text: string) => () => parseExport({ type: 'local', attrs: { dest: '/c', reset: text } });
+  for (const text of ['true', '0', '']) reset(text)();
+  expect(reset('maybe')).toThrow('non-bool value "maybe" specified for reset');
+});
