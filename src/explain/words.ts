@@ -109,17 +109,18 @@ function isContext(step: string): boolean {
 }
 
 function change(file: FileChange): string {
-  const path = clip(file.path, 300);
-  switch (file.how) {
-    case 'mode':
-      return `${path} (mode ${file.before} → ${file.now})`;
-    case 'owner':
-      return `${path} (owner ${file.before} → ${file.now})`;
-    case 'type':
-      return `${path} (another type of file)`;
-    default:
-      return `${path} (${file.how})`;
-  }
+  return `${clip(file.path, 300)} (${howOf(file)})`;
+}
+
+function howOf(file: FileChange): string {
+  if (file.how === 'type') return 'another type of file';
+  if (file.how !== 'changed') return file.how;
+  const { contents, mode, owner } = file;
+  return [
+    ...(contents ? ['contents'] : []),
+    ...(mode === undefined ? [] : [`mode ${mode.before} → ${mode.now}`]),
+    ...(owner === undefined ? [] : [`owner ${owner.before} → ${owner.now}`]),
+  ].join(', ');
 }
 
 function imported(cache: string, how: 'unread' | 'no-result' | 'gone'): string {

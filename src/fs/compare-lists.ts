@@ -3,10 +3,16 @@ import type { Digest } from '../oci/index.ts';
 import { listsOf } from './list-db.ts';
 import type { ListedFile } from './listing.ts';
 
-/** How a file differs from what it was. */
+/** What it was, and what it is. */
+interface Turn {
+  before: string;
+  now: string;
+}
+
+/** How a file differs from what it was. Modes are octal, an owner is `uid:gid`. */
 export type FileChange =
-  | { path: string; how: 'added' | 'removed' | 'contents' | 'type' }
-  | { path: string; how: 'mode' | 'owner'; before: string; now: string };
+  | { path: string; how: 'added' | 'removed' | 'type' }
+  | { path: string; how: 'changed'; contents: boolean; mode?: Turn; owner?: Turn };
 
 /** What differs between two trees. */
 export interface TreeChanges {
@@ -57,10 +63,10 @@ function treeChanges(
 
 function changeOf(path: string, old: ListedFile, file: ListedFile): FileChange | undefined {
   if (old.type !== file.type) return { path, how: 'type' };
-  if (old.print !== file.print) return { path, how: 'contents' };
-  if (old.mode !== file.mode) {
-    return { path, how: 'mode', before: old.mode.toString(8), now: file.mode.toString(8) };
+  const change: FileChange = { path, how: 'changed', contents: old.print !== file.print };
+  if (old.mode !== file.mode) change.mode = { before: old.mode.toString(8), now: file.mode.toString(8) };
+  if (old.uid !== file.uid || old.gid !== file.gid) {
+    change.owner = { before: `${old.uid}:${old.gid}`, now: `${file.uid}:${file.gid}` };
   }
-  if (old.uid === file.uid && old.gid === file.gid) return undefined;
-  return { path, how: 'owner', before: `${old.uid}:${old.gid}`, now: `${file.uid}:${file.gid}` };
+  return change.contents || change.mode !== undefined || change.owner !== undefined ? change : undefined;
 }

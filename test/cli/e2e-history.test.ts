@@ -47,6 +47,17 @@ onLocal('drydock history', (store) => {
     expect((await cli.run(['history', 'ls', '--filter', 'duration>x'], { env: env() })).stderr).toContain(
       'invalid duration x',
     );
+    for (const [filter, name] of [
+      ['x', 'x'],
+      ['status=error,state=error', 'state'],
+      ['=error', ''],
+    ]) {
+      const { code, stderr } = await cli.run(['history', 'ls', '--filter', filter!], { env: env() });
+      expect([code, stderr]).toEqual([
+        1,
+        expect.stringContaining(`builds have no ${JSON.stringify(name)} to filter on`),
+      ]);
+    }
   });
 
   test('inspect and logs: of the newest, of one before, and by the beginning of a reference', async () => {

@@ -188,6 +188,11 @@ onLocal('Why a step was not cached', (store) => {
       });
       put('src/a', '3');
       expect(await run(dir)).toEqual({ 'COPY src /src': 'a file changed: src/a (contents)' });
+      put('src/a', '4');
+      chmodSync(join(dir, 'src/a'), 0o600);
+      expect(await run(dir)).toEqual({
+        'COPY src /src': 'a file changed: src/a (contents, mode 644 → 600)',
+      });
     });
 
     test('more files than ten: ten by name, and the count', async () => {

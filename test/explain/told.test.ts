@@ -240,7 +240,7 @@ describe('lists of files', () => {
       throw new Error('it is there already');
     });
     expect(compareLists({ listDb, now: two!, before: [one!, gone!], most: 10 })).toEqual([
-      { count: 1, changes: [{ path: '0:a', how: 'contents' }] },
+      { count: 1, changes: [{ path: '0:a', how: 'changed', contents: true }] },
       undefined,
     ]);
     expect(listsOf(listDb, [one!, gone!]).size).toBe(1);

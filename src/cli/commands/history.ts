@@ -44,17 +44,16 @@ beginning of one; ^0 is the newest (the default), ^1 the one before. Of an IMAGE
       return 0;
     }
     // Loaded only when asked for: protobuf is not small.
-    const [{ openHistory }, { factsOf }, { chosen }] = await Promise.all([
+    const [{ commandFilters }, { openHistory }, { factsOf }, { chosen }] = await Promise.all([
+      import('../../api/buildkit/history/filter.ts'),
       import('../history/builds.ts'),
       import('../../api/buildkit/history/facts.ts'),
       import('../history/chosen.ts'),
     ]);
+    const filters = action === 'ls' ? commandFilters(given.filter) : [];
     const history = await openHistory(ctx);
     try {
       const now = Date.now();
-      // docker's way to write a filter, status=error, means containerd's status==error.
-      const filters =
-        action === 'ls' ? given.filter.map((filter) => filter.replace(/(^|,)(\w+)=(?![=~])/g, '$1$2==')) : [];
       const builds = (await history.list(filters)).map((record) => factsOf(record, now));
       const find = (word: string) => {
         const build = chosen(builds, word);

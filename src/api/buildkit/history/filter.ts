@@ -15,6 +15,28 @@ export type RecordFilter = (record: BuildHistoryRecord) => boolean;
 
 const timed = /^(startedAt|completedAt|duration)(>=|<=|>|<)(.*)$/;
 
+/** The names that a filter may use. A client of the API that uses another one finds nothing, as with BuildKit. */
+const names = ['ref', 'status', 'repository', 'frontend', 'pinned', 'startedAt', 'completedAt', 'duration'];
+
+/**
+ * Filters as the command is given them. docker's `status=error` means containerd's `status==error`. Throws `invalid` for a
+ * name that no record has.
+ */
+export function commandFilters(given: readonly string[]): string[] {
+  const filters = given.map((filter) => filter.replace(/(^|,)(\w+)=(?![=~])/g, '$1$2=='));
+  for (const filter of filters) {
+    const bad = () => fail('invalid', 'client', `failed to parse history filter ${JSON.stringify(filter)}`);
+    for (const field of csvFields(filter, bad)) {
+      const name = /^\s*"?([^"\s=!~<>]*)/.exec(field)?.[1] ?? '';
+      if (names.includes(name)) continue;
+      throw fail('invalid', 'client', `builds have no ${JSON.stringify(name)} to filter on`, {
+        hint: `There are: ${names.join(', ')}.`,
+      });
+    }
+  }
+  return filters;
+}
+
 /** Reads filters. Throws `invalid` for one that cannot be read. `now` is the time from which ages count, in ms. */
 export function recordFilter(filters: readonly string[], now = Date.now()): RecordFilter {
   if (filters.length === 0) return () => true;
