@@ -138,21 +138,49 @@ function repeat(
   put: (one: RegexInstruction) => number,
   code: RegexInstruction[],
 ): void {
-  for (let i = 0; i < min; i++) compile(body, put, code);
-  if (max === undefined) {
-    const start = code.length;
-    const split = branch(put, code);
-    compile(body, put, code);
-    put({ op: 'jump', to: start });
-    leave(split, greedy, code.length);
-    return;
-  }
   const splits: Split[] = [];
-  for (let i = min; i < max; i++) {
-    splits.push(branch(put, code));
-    compile(body, put, code);
+  const often = (times: number, optional: boolean) => {
+    for (let i = 0; i < times; i++) {
+      if (optional) splits.push(branch(put, code));
+      compile(body, put, code);
+    }
+  };
+  if (max !== undefined) {
+    often(min, false);
+    often(max - min, true);
+  } else if (min === 0 && !canBeEmpty(body)) {
+    const start = code.length;
+    often(1, true);
+    put({ op: 'jump', to: start });
+  } else {
+    // x+ asks after x whether to go on. Go takes (x+)? for x* where x can be empty.
+    often(min - 1, false);
+    const start = min === 0 ? code.length + 1 : code.length;
+    often(1, min === 0);
+    const again = branch(put, code);
+    again.first = start;
+    splits.push(again);
   }
   for (const split of splits) leave(split, greedy, code.length);
+}
+
+/** Whether an expression can match without taking a character. */
+function canBeEmpty(node: RegexNode): boolean {
+  switch (node.kind) {
+    case 'set':
+    case 'char':
+      return false;
+    case 'assert':
+      return true;
+    case 'group':
+      return canBeEmpty(node.body);
+    case 'all':
+      return node.parts.every(canBeEmpty);
+    case 'one':
+      return node.parts.some(canBeEmpty);
+    case 'repeat':
+      return node.min === 0 || canBeEmpty(node.body);
+  }
 }
 
 type Split = Extract<RegexInstruction, { op: 'split' }>;

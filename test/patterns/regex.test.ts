@@ -15,6 +15,8 @@ test('what is found is what backtracking finds', () => {
       fc.array(part, { minLength: 1, maxLength: 8 }).map((parts) => parts.join('')),
       fc.string({ unit: fc.constantFrom('a', 'b', 'c', ' ', '\n'), maxLength: 7 }),
       (pattern, text) => {
+        // JavaScript takes no turn of a repeated group that is empty, where Go takes the first way that matches.
+        if (/\)[*+?{]/.test(pattern) && /[*+?}]\?|[(|:]\||\|[|)]|\|$|[\^$]|\\[bB]/.test(pattern)) return;
         let js: RegExp;
         try {
           js = new RegExp(pattern);
@@ -34,6 +36,14 @@ test('what is found is what backtracking finds', () => {
 describe('syntax', () => {
   test.each<[pattern: string, text: string, groups: (string | undefined)[] | undefined]>([
     ['(a)|(b)', 'b', ['b', undefined, 'b']],
+    // Repetitions of what can be empty. Go's own answers:
+    ['(b|[^a]*?)?', ' ', ['', '']],
+    ['(b|[^a]*?)*', ' ', ['', '']],
+    ['(b|[^a]*?)+', ' ', ['', '']],
+    ['(?:a|b??){2,}', 'ba', ['']],
+    ['(|b)*', 'b', ['', '']],
+    ['(a*)+', 'b', ['', '']],
+    ['(a|b)*?c', 'abc', ['abc', 'b']],
     ['[[:alpha:]]+', '12ab3', ['ab']],
     ['[[:^alpha:]]+', 'ab12', ['12']],
     ['\\p{Greek}\\pL', 'xαβ', ['αβ']],

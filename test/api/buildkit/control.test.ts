@@ -341,7 +341,12 @@ describe('Control', () => {
     const ref = failed?.record?.Ref ?? '';
     await kit.control.updateBuildHistory({ Ref: ref, Pinned: true });
     for (let i = 0; i < 4; i++) {
-      await kit.control.solve({ Ref: `build-${i}`, Definition: copyOf(), Session: '' }).catch(() => {});
+      const Ref = `build-${i}`;
+      await kit.control.solve({ Ref, Definition: copyOf(), Session: '' }).catch(() => {});
+      // Records have the order in which they are written.
+      await expect
+        .poll(async () => (await list({ Ref })).map(({ type }) => type))
+        .toEqual([BuildHistoryEventType.COMPLETE]);
     }
     const refs = (await list()).map(({ record }) => record?.Ref);
     expect(refs).toHaveLength(4);
