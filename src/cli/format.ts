@@ -7,11 +7,17 @@ export type FormatRow = Readonly<Record<string, string>>;
 
 /**
  * Rows as a format says: `json` (an object a line), a Go template (`{{.ID}}: {{json .Tag}}`), or one after `table ` with
- * a heading and columns at its tabs. Throws `invalid`, also for a field that rows do not have.
+ * a heading and columns at its tabs: a field's name in words, or what `headings` has for it. Throws `invalid`, also for a
+ * field that rows do not have.
  *
  *     formatRows('{{.Repository}}:{{.Tag}}', [{ Repository: 'app', Tag: '1' }], ['Repository', 'Tag'])  // 'app:1\n'
  */
-export function formatRows(format: string, rows: readonly FormatRow[], fields: readonly string[]): string {
+export function formatRows(
+  format: string,
+  rows: readonly FormatRow[],
+  fields: readonly string[],
+  headings: Readonly<Record<string, string>> = {},
+): string {
   const inTable = /^table\s/.test(format);
   const text = inTable ? format.slice('table '.length).trim() : format;
   // docker lets shells pass on the escapes of a tab and a new line.
@@ -22,7 +28,7 @@ export function formatRows(format: string, rows: readonly FormatRow[], fields: r
   const head = template(
     source,
     asTheyAre,
-  )(new Struct(Object.fromEntries(fields.map((n) => [n, heading(n)]))));
+  )(new Struct(Object.fromEntries(fields.map((n) => [n, headings[n] ?? heading(n)]))));
   if (inTable) return table([head, ...lines].map((line) => line.split('\t')));
   return lines.map((line) => `${line}\n`).join('');
 }

@@ -26,6 +26,19 @@ describe('images', () => {
       .map((line) => line.split(/\s{2,}/));
     expect(lines[0]).toEqual(['REPOSITORY', 'TAG', 'IMAGE ID', 'CREATED', 'SIZE']);
     const id = lines[1]?.[2];
+    const shown = await cli.ok([
+      'images',
+      '--format',
+      'table {{.ID}}\\t{{.CreatedSince}}\\t{{.Digest}}',
+      'base',
+    ]);
+    const [heads, row] = shown.stdout.trim().split('\n');
+    expect(heads?.split(/\s{2,}/)).toEqual(['IMAGE ID', 'CREATED', 'DIGEST']);
+    const digest = (await cli.ok(['images', '--digests', 'base'])).stdout.split('\n')[1]?.split(/\s{2,}/)[2];
+    expect(digest).toMatch(/^sha256:\w{64}$/);
+    expect(row).toContain(digest);
+    const steps = await cli.ok(['history', '--format', 'table {{.ID}}\\t{{.CreatedSince}}', 'base']);
+    expect(steps.stdout).toMatch(/^IMAGE +CREATED\n/);
     expect(lines.slice(1).map(([name, tag, image]) => [name, tag, image])).toEqual([
       ['base', 'latest', id],
       ['other', 'v1', id],

@@ -30,6 +30,11 @@ test('table: a heading, and columns at the tabs', () => {
   expect(lines[1]?.indexOf('now')).toBe(lines[0]?.indexOf('CREATED AT'));
 });
 
+test('table: a list has headings of its own', () => {
+  const text = formatRows('table {{.ID}}\\t{{.Tag}}', rows, fields, { ID: 'IMAGE ID' });
+  expect(text).toBe('IMAGE ID   TAG\na1         1\nb2         2\n');
+});
+
 test('a template is whole Go: conditions, functions; a heading has no use for them', () => {
   expect(format('{{if eq .ID "a1"}}{{upper .Tag}}{{else}}-{{end}}')).toBe('1\n-\n');
   expect(format('table {{lower .ID}}\t{{json .Tag}}')).toBe('ID   TAG\na1   "1"\nb2   "2"\n');

@@ -43,14 +43,14 @@ export default command({
     }
     if (flags.format !== undefined && flags.format !== 'table') {
       const shown = images.map((row) => fieldsOf(row, id(row.image)));
-      ctx.stdout.write(formatRows(flags.format, shown, fieldNames));
+      ctx.stdout.write(formatRows(flags.format, shown, fieldNames, headings));
       return 0;
     }
     const head = ['REPOSITORY', 'TAG', ...(flags.digests ? ['DIGEST'] : []), 'IMAGE ID', 'CREATED', 'SIZE'];
     const body = images.map(({ image, repository, tag }) => [
       repository,
       tag,
-      ...(flags.digests ? [image.target] : []),
+      ...(flags.digests ? [digestIn(image, repository)] : []),
       id(image),
       image.created === undefined ? 'N/A' : ago(image.created),
       formatBytes(image.size),
@@ -79,6 +79,9 @@ const fieldNames = [
   ...['UniqueSize', 'VirtualSize'],
 ];
 
+/** Docker's headings where they are not the field's name. */
+const headings = { ID: 'IMAGE ID', CreatedSince: 'CREATED', VirtualSize: 'SIZE' };
+
 function fieldsOf({ image, repository, tag }: Row, id: string): FormatRow {
   const { created } = image;
   return {
@@ -88,7 +91,7 @@ function fieldsOf({ image, repository, tag }: Row, id: string): FormatRow {
         ? 'N/A'
         : new Date(created).toISOString().replace('T', ' ').replace(/\..*/, ' +0000 UTC'),
     CreatedSince: created === undefined ? 'N/A' : ago(created),
-    Digest: digestIn(image, repository) ?? '<none>',
+    Digest: digestIn(image, repository),
     ID: id,
     Repository: repository,
     SharedSize: 'N/A',
@@ -99,9 +102,9 @@ function fieldsOf({ image, repository, tag }: Row, id: string): FormatRow {
   };
 }
 
-/** The digest by which a repository has the image. */
-function digestIn({ digests }: ImageSummary, repository: string): string | undefined {
-  return digests.find((text) => text.startsWith(`${repository}@`))?.slice(repository.length + 1);
+/** The digest by which a repository has the image, or would get it. */
+function digestIn({ digests, target }: ImageSummary, repository: string): string {
+  return digests.find((text) => text.startsWith(`${repository}@`))?.slice(repository.length + 1) ?? target;
 }
 
 interface Row {

@@ -24,6 +24,9 @@ interface ImageHistoryFlags {
 
 const fields = ['ID', 'CreatedSince', 'CreatedAt', 'CreatedBy', 'Size', 'Comment'];
 
+/** Docker's headings where they are not the field's name. */
+const headings = { ID: 'IMAGE', CreatedSince: 'CREATED' };
+
 /** The text that the command prints. Throws `not-found`, and `invalid` for a format or a platform that is none. */
 export async function imageHistoryText(
   name: string,
@@ -39,13 +42,14 @@ export async function imageHistoryText(
     return {
       ID: id(step.id),
       CreatedSince: step.created === undefined ? 'N/A' : ago(step.created),
-      CreatedAt: step.created === undefined ? '' : new Date(step.created).toISOString(),
+      CreatedAt:
+        step.created === undefined ? '' : new Date(step.created).toISOString().replace(/\.\d+Z$/, 'Z'),
       CreatedBy: whole || by.length <= 45 ? by : `${by.slice(0, 44)}…`,
       Size: formatBytes(step.size),
       Comment: step.comment,
     };
   });
-  if (flags.format !== undefined) return formatRows(flags.format, rows, fields);
+  if (flags.format !== undefined) return formatRows(flags.format, rows, fields, headings);
   return table([
     ['IMAGE', 'CREATED', 'CREATED BY', 'SIZE', 'COMMENT'],
     ...rows.map((row) => ['ID', 'CreatedSince', 'CreatedBy', 'Size', 'Comment'].map((key) => row[key] ?? '')),

@@ -21,6 +21,8 @@ interface ListedJson {
   Created: number;
   Size: number;
   Labels: Record<string, string> | null;
+  /** What the names point to; daemons of API 1.48 on tell it. */
+  Descriptor?: { digest: Digest };
 }
 
 /** Lists the daemon's images that fit docker's filters, as `listImages` does. */
@@ -35,14 +37,14 @@ export async function remoteImages(
     query,
     signal,
   });
-  return listed.map(({ Id, RepoTags, RepoDigests, Created, Size, Labels }) => {
+  return listed.map(({ Id, RepoTags, RepoDigests, Created, Size, Labels, Descriptor }) => {
     const names = (RepoTags ?? []).filter((name) => !name.startsWith('<none>'));
     const digests = (RepoDigests ?? []).filter((name) => !name.startsWith('<none>'));
     return {
       id: Id as Digest,
       names,
       digests,
-      target: (digests[0]?.split('@')[1] ?? Id) as Digest,
+      target: Descriptor?.digest ?? ((digests[0]?.split('@')[1] ?? Id) as Digest),
       size: Size,
       created: Created > 0 ? Created * 1000 : undefined,
       platforms: [],
