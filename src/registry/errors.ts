@@ -64,7 +64,11 @@ export function statusError(
   from?: URL,
 ): DrydockError {
   const said = registryMessage(body);
-  if (from !== undefined && from.host !== new URL(`${from.protocol}//${purpose.host}`).host) {
+  // The name of a hosts.toml's server without TLS begins with its scheme.
+  const { host } = new URL(
+    purpose.host.includes('://') ? purpose.host : `${from?.protocol ?? 'https:'}//${purpose.host}`,
+  );
+  if (from !== undefined && from.host !== host) {
     return elsewhereError(purpose, status, said, from);
   }
   const text = `${purpose.doing}: the registry ${purpose.host} answered ${status}${said === undefined ? '' : ` (${said})`} for ${purpose.repository}`;

@@ -225,3 +225,24 @@ test('an account is tried at the server that stands for the registry, with its c
     client.close();
   }
 });
+
+test('a server without TLS that refuses us is told as itself, not as a place we were sent to', async () => {
+  const server = createHttp((_, response) => {
+    response.writeHead(401, { 'www-authenticate': 'Basic realm="x"' }).end();
+  });
+  servers.push(server);
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const folder = join(dir, 'plain-hosts');
+  mkdirSync(join(folder, 'reg.example'), { recursive: true });
+  writeFileSync(join(folder, 'reg.example', 'hosts.toml'), `server = "${origin}"\n`);
+  const client = new RegistryClient({ userAgent: 'test', hostsFolders: [folder] });
+  try {
+    await expect(client.resolve('reg.example/app:1')).rejects.toMatchObject({
+      code: 'unauthenticated',
+      message: expect.stringContaining(`the registry ${origin} answered 401`),
+    });
+  } finally {
+    client.close();
+  }
+});
