@@ -262,6 +262,16 @@ describe('the command', () => {
   const cli = new Cli();
   afterAll(() => cli.close());
 
+  test.runIf(process.getuid?.() === 0)(
+    'root is refused to be rootless, by each name of the flag',
+    async () => {
+      for (const flag of ['--rootless', '--oci-worker-rootless', '--containerd-worker-rootless']) {
+        const { code, stderr } = await cli.run(['buildkitd', '--root', join(cli.dir, 'rootless'), flag]);
+        expect([flag, code, stderr]).toEqual([flag, 1, expect.stringContaining('Start it as that user')]);
+      }
+    },
+  );
+
   test('serves until it is told to stop, and leaves no socket', async () => {
     const socket = join(cli.dir, 'run/buildkitd.sock');
     const child = spawn(

@@ -166,6 +166,7 @@ export default command({
       help: 'leave steps among the processes of this machine, with its /proc (rootless only)',
     },
     'oci-worker-rootless': { type: 'bool', help: 'the same', hidden: true },
+    'containerd-worker-rootless': { type: 'bool', help: 'the same', hidden: true },
     tlscacert: { type: 'string', value: 'FILE', help: 'CA of client certificates' },
     tlscert: { type: 'string', value: 'FILE', help: 'certificate' },
     tlskey: { type: 'string', value: 'FILE', help: 'its key' },
@@ -186,7 +187,7 @@ export default command({
     }
     const flags: BuildkitdConfig = {
       root: values.root,
-      rootless: values.rootless ?? values['oci-worker-rootless'],
+      rootless: values.rootless ?? values['oci-worker-rootless'] ?? values['containerd-worker-rootless'],
       proxyNetwork: values['proxy-network'],
       debug: values.trace || (values.debug ?? (ctx.debug ? true : undefined)),
       logFormat: logFormatOf(values['log-format']),
