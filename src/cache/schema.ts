@@ -1,3 +1,20 @@
+/** The triggers that keep the sums of `total`, of which more than one step makes some anew. They stay as they are: roots have them. */
+const recordAdded = `CREATE TRIGGER record_added AFTER INSERT ON records BEGIN
+  UPDATE total SET size = size + iif(new.results IS NULL, 0, new.size),
+    live = live + (new.results IS NOT NULL), bare = bare + (new.results IS NULL);
+END;`;
+const recordRemoved = `CREATE TRIGGER record_removed AFTER DELETE ON records BEGIN
+  UPDATE total SET size = size - iif(old.results IS NULL, 0, old.size),
+    live = live - (old.results IS NOT NULL), bare = bare - (old.results IS NULL);
+  DELETE FROM reached WHERE record = old.id;
+END;`;
+const recordChanged = `CREATE TRIGGER record_changed AFTER UPDATE OF results, size ON records BEGIN
+  UPDATE total SET
+    size = size - iif(old.results IS NULL, 0, old.size) + iif(new.results IS NULL, 0, new.size),
+    live = live - (old.results IS NOT NULL) + (new.results IS NOT NULL),
+    bare = bare - (old.results IS NULL) + (new.results IS NULL);
+END;`;
+
 /** The steps from each schema version to the next; the version is SQLite's `user_version`. */
 export const schema = [
   `CREATE TABLE records (
@@ -39,29 +56,17 @@ export const schema = [
    CREATE TABLE total (size INTEGER NOT NULL, live INTEGER NOT NULL, bare INTEGER NOT NULL);
    INSERT INTO total SELECT ifnull(sum(iif(results IS NULL, 0, size)), 0), count(results), count(*) - count(results)
      FROM records;
-   CREATE TRIGGER record_added AFTER INSERT ON records BEGIN
-     UPDATE total SET size = size + iif(new.results IS NULL, 0, new.size),
-       live = live + (new.results IS NOT NULL), bare = bare + (new.results IS NULL);
-   END;
+   ${recordAdded}
    CREATE TRIGGER record_removed AFTER DELETE ON records BEGIN
      UPDATE total SET size = size - iif(old.results IS NULL, 0, old.size),
        live = live - (old.results IS NOT NULL), bare = bare - (old.results IS NULL);
    END;
-   CREATE TRIGGER record_changed AFTER UPDATE OF results, size ON records BEGIN
-     UPDATE total SET
-       size = size - iif(old.results IS NULL, 0, old.size) + iif(new.results IS NULL, 0, new.size),
-       live = live - (old.results IS NOT NULL) + (new.results IS NOT NULL),
-       bare = bare - (old.results IS NULL) + (new.results IS NULL);
-   END;`,
+   ${recordChanged}`,
   'ALTER TABLE records ADD COLUMN made_for TEXT;',
   // What steps asked for by the proxies of their networks, apart from the records, which are often read in long lists.
   `CREATE TABLE reached (record TEXT PRIMARY KEY, network TEXT NOT NULL) WITHOUT ROWID;
    DROP TRIGGER record_removed;
-   CREATE TRIGGER record_removed AFTER DELETE ON records BEGIN
-     UPDATE total SET size = size - iif(old.results IS NULL, 0, old.size),
-       live = live - (old.results IS NOT NULL), bare = bare - (old.results IS NULL);
-     DELETE FROM reached WHERE record = old.id;
-   END;`,
+   ${recordRemoved}`,
   // Rows lie in the order in which they were made, which is nearly that of their last use: a list of all, by that, goes
   // through the table once. By their ids, which are digests, it looked up each row somewhere else.
   `CREATE TABLE moved (
@@ -83,19 +88,7 @@ export const schema = [
    DROP TABLE records;
    ALTER TABLE moved RENAME TO records;
    CREATE INDEX records_by_use ON records (last_used_at) WHERE results IS NOT NULL;
-   CREATE TRIGGER record_added AFTER INSERT ON records BEGIN
-     UPDATE total SET size = size + iif(new.results IS NULL, 0, new.size),
-       live = live + (new.results IS NOT NULL), bare = bare + (new.results IS NULL);
-   END;
-   CREATE TRIGGER record_removed AFTER DELETE ON records BEGIN
-     UPDATE total SET size = size - iif(old.results IS NULL, 0, old.size),
-       live = live - (old.results IS NOT NULL), bare = bare - (old.results IS NULL);
-     DELETE FROM reached WHERE record = old.id;
-   END;
-   CREATE TRIGGER record_changed AFTER UPDATE OF results, size ON records BEGIN
-     UPDATE total SET
-       size = size - iif(old.results IS NULL, 0, old.size) + iif(new.results IS NULL, 0, new.size),
-       live = live - (old.results IS NOT NULL) + (new.results IS NOT NULL),
-       bare = bare - (old.results IS NULL) + (new.results IS NULL);
-   END;`,
+   ${recordAdded}
+   ${recordRemoved}
+   ${recordChanged}`,
 ];

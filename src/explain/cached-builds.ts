@@ -2,8 +2,9 @@
  * The builds that ran no step, a line of JSON each. They are kept apart from the facts about steps, which a cached build
  * has no need to open.
  */
-import { appendFileSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { addLine } from '../linux/index.ts';
 import type { ToldBuild } from './explain-db.ts';
 
 interface CachedBuild extends ToldBuild {
@@ -27,12 +28,7 @@ export function noteCached(
 ): void {
   const file = fileIn(folder);
   const line = JSON.stringify({ id, at: Date.now(), what, tenant, steps: 0, cached } satisfies CachedBuild);
-  appendFileSync(file, `${line}\n`, { mode: 0o600 });
-  if (statSync(file).size <= most) return;
-  const lines = readFileSync(file, 'utf8').split('\n');
-  const part = `${file}.${process.pid}.part`;
-  writeFileSync(part, lines.slice(lines.length >> 1).join('\n'), { mode: 0o600 });
-  renameSync(part, file);
+  addLine(file, line, most);
 }
 
 /** The builds that were noted, latest first; with a tenant, the tenant's alone. A line that cannot be read is left out. */

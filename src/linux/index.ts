@@ -1,5 +1,6 @@
 /** System calls, names as bytes, files of trees, owners, user namespaces, starting programs. */
 
+export { addLine } from './add-line.ts';
 export { type Child, startProgram } from './child.ts';
 export { checkOwner, fchownSync, lchownSync } from './chown.ts';
 export { sendDatagram } from './datagram.ts';

@@ -1,5 +1,7 @@
 /** Go's spellings, each read in one place: truth values, lists, times, sizes, URLs, addresses. Pure. */
+
 export { parseBool } from './bool.ts';
+export { BoundedLines, boundedLines } from './bounded-lines.ts';
 export { ramInBytes, ramText } from './bytes.ts';
 export { compressionTypes, readCompression } from './compression.ts';
 export { csvFields, csvLine } from './csv.ts';

@@ -2,66 +2,37 @@
 import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { longestLine } from '../../records/index.ts';
+import { BoundedLines, boundedLines } from '../../words/index.ts';
 
 /** How many bytes are read at once. */
 const readAtOnce = 256 << 10;
-const newline = 0x0a;
 
-/** The file is no note: it is no ordinary file, or has a line that is too long. */
+/** The file is no note, as it is no ordinary file. */
 class NoNote extends Error {}
 
 /** The lines of a note, which may still be written. */
 export class NoteLines {
   readonly #file: FileHandle;
-  readonly #longest: number;
-  /** A line that has not come as a whole. */
-  #begun: Buffer[] = [];
-  #length = 0;
+  readonly #lines = new BoundedLines(longestLine);
 
-  constructor(file: FileHandle, longest = longestLine) {
+  constructor(file: FileHandle) {
     this.#file = file;
-    this.#longest = longest;
   }
 
-  /** The whole lines that have come by now. Throws `NoNote` for a line of more bytes than notes have. */
+  /** The whole lines that have come by now. Throws for a line of more bytes than notes have. */
   async *come(): AsyncGenerator<string, void> {
-    for await (const chunk of chunksOf(this.#file)) {
-      for (let from = 0; from < chunk.length; ) {
-        const end = chunk.indexOf(newline, from);
-        const part = chunk.subarray(from, end < 0 ? undefined : end);
-        this.#length += part.length;
-        if (this.#length > this.#longest) throw new NoNote(`a line of more than ${this.#longest} bytes`);
-        this.#begun.push(part);
-        if (end < 0) break;
-        yield this.#take();
-        from = end + 1;
-      }
-    }
-  }
-
-  /** A last line without an end; undefined when there is none. */
-  rest(): string | undefined {
-    return this.#length > 0 ? this.#take() : undefined;
-  }
-
-  #take(): string {
-    const text = Buffer.concat(this.#begun).toString('utf8');
-    [this.#begun, this.#length] = [[], 0];
-    return text;
+    for await (const chunk of chunksOf(this.#file)) yield* this.#lines.add(chunk);
   }
 }
 
 /**
- * The lines of a file, one after the other. Throws `NoNote` for what `openNote` and `NoteLines` refuse, and the system's
- * errors.
+ * The lines of a file, one after the other. Throws for a line of more than `longest` bytes, `NoNote` for what `openNote`
+ * refuses, and the system's errors.
  */
 export async function* noteLines(path: string, longest = longestLine): AsyncGenerator<string, void> {
   const file = await openNote(path);
   try {
-    const lines = new NoteLines(file, longest);
-    yield* lines.come();
-    const rest = lines.rest();
-    if (rest !== undefined) yield rest;
+    yield* boundedLines(chunksOf(file), longest);
   } finally {
     await file.close();
   }

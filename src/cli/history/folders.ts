@@ -3,10 +3,10 @@
  * others and hold no folder of a client, so these are kept on the client's side: a line of JSON for each build, in a file
  * under the command's root that is the user's alone.
  */
-import { closeSync, fstatSync, openSync, readFileSync, renameSync, writeFileSync, writeSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { errnoCode } from '../../errors/index.ts';
-import { ownFolder } from '../../linux/index.ts';
+import { addLine, ownFolder } from '../../linux/index.ts';
 
 /** Folders by the names that the build's session has for them: `context`, `dockerfile`, `context:NAME`. */
 type GivenFolders = Readonly<Record<string, string>>;
@@ -20,9 +20,15 @@ const fileUnder = (root: string) => join(root, 'folders.jsonl');
 export function noteFolders(root: string, ref: string, folders: GivenFolders): void {
   if (Object.keys(folders).length === 0) return;
   const file = fileUnder(root);
+  const add = () => addLine(file, JSON.stringify([ref, folders]), mostBytes);
   try {
-    const size = append(file, `${JSON.stringify([ref, folders])}\n`);
-    if (size > mostBytes) shorten(file);
+    try {
+      add();
+    } catch (err) {
+      if (errnoCode(err) !== 'ENOENT') throw err;
+      ownFolder(root);
+      add();
+    }
   } catch {
     // The folder can be given to `drydock debug` as well.
   }
@@ -38,32 +44,4 @@ export function foldersOf(root: string, ref: string): GivenFolders {
   } catch {
     return {};
   }
-}
-
-/** Appends a line, and returns the file's size in bytes. */
-function append(file: string, line: string): number {
-  const fd = opened(file);
-  try {
-    writeSync(fd, line);
-    return fstatSync(fd).size;
-  } finally {
-    closeSync(fd);
-  }
-}
-
-function opened(file: string): number {
-  try {
-    return openSync(file, 'a', 0o600);
-  } catch (err) {
-    if (errnoCode(err) !== 'ENOENT') throw err;
-    ownFolder(join(file, '..'));
-    return openSync(file, 'a', 0o600);
-  }
-}
-
-function shorten(file: string): void {
-  const lines = readFileSync(file, 'utf8').split('\n');
-  const rest = `${file}.${process.pid}`;
-  writeFileSync(rest, lines.slice(lines.length >> 1).join('\n'), { mode: 0o600 });
-  renameSync(rest, file);
 }

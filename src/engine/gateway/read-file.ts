@@ -1,8 +1,7 @@
 /** Reads files of trees as LLBBridge's file calls do. */
-import { readSync } from 'node:fs';
 import { fail } from '../../errors/index.ts';
 import { type FsView, openEntry, statFollow, type ViewSpec, withLiveView } from '../../fs/index.ts';
-import { closeFd } from '../../linux/index.ts';
+import { closeFd, readAll } from '../../linux/index.ts';
 
 /** A part of a file, in bytes. */
 interface FileRange {
@@ -31,13 +30,7 @@ export function readFile(view: FsView, path: string, range: FileRange | undefine
   const buffer = Buffer.allocUnsafe(length);
   const fd = openEntry(entry);
   try {
-    let at = 0;
-    while (at < length) {
-      const n = readSync(fd, buffer, at, length - at, offset + at);
-      if (n === 0) break;
-      at += n;
-    }
-    return buffer.subarray(0, at);
+    return buffer.subarray(0, readAll(fd, buffer, offset));
   } finally {
     closeFd(fd);
   }

@@ -1,8 +1,8 @@
 /** Answers that show Drydock and the engine behind it as one. */
 import { toDrydockError } from '../../../errors/index.ts';
+import { boundedLines } from '../../../words/index.ts';
 import { type Behind, besideMs } from './behind.ts';
 import type { EngineSummary } from './images-there.ts';
-import { boundedLines } from './lines.ts';
 
 type Json = Record<string, unknown>;
 

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { boundedLines } from '../../../src/api/docker/behind/lines.ts';
+import { boundedLines } from '../../src/words/bounded-lines.ts';
 
 async function* of(...chunks: string[]) {
   for (const chunk of chunks) yield Buffer.from(chunk, 'latin1');
